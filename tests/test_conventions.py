@@ -1,0 +1,55 @@
+"""Conventions that no off-the-shelf linter knows. Each rule is one function over one file's tree."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("api", "client", "domain", "vader_core", "worker")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def method_calls(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            yield node.func.attr
+
+
+def assigned_attributes(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        yield from (target.attr for target in targets if isinstance(target, ast.Attribute))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_source_file_keeps_the_conventions(path: Path) -> None:
+    where = path.relative_to(ROOT).as_posix()
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    calls = set(method_calls(tree))
+    if where != "domain/db.py":
+        assert "commit" not in calls, "only domain/db.py commits"
+    if where != "domain/queue.py":
+        assert not calls & {"delay", "apply_async", "send_task"}, "only domain/queue.py enqueues"
+    if where != "domain/jobs.py":
+        assert "status" not in set(assigned_attributes(tree)), (
+            "only domain/jobs.py changes a status"
+        )
+    assert len(text.splitlines()) <= 400, "a module of over 400 lines"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is over 60 lines"
+
+
+def test_every_source_file_has_a_line_in_the_map() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    missing = [
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if path.name != "__init__.py" and f"`{path.relative_to(ROOT).as_posix()}`" not in text
+    ]
+    assert not missing, f"no line in ARCHITECTURE.md: {missing}"

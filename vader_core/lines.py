@@ -1,0 +1,218 @@
+"""The trainer's output: one JSON object per line on stdout. Free of torch.
+
+Every line has `type`, `at` (RFC 3339, UTC) and `step` (optimiser steps done so far). Seconds are wall
+seconds of this machine unless a name says otherwise; `gpu_seconds` are seconds times devices (a CPU run
+counts as one device) and include what earlier attempts spent. Paths are relative to the run folder.
+`parse` turns a line back into its model and refuses anything else.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from vader_core.spec import Strict
+
+Verdict = Literal["improved", "no_clear_difference", "worse"]
+StopReason = Literal[
+    "completed_steps",
+    "reward_queries",
+    "gpu_seconds",
+    "wall_clock",
+    "deadline",
+    "cost",
+    "early_stop",
+    "cancelled",
+]
+
+
+class File(Strict):
+    """A finished file of the run folder."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class GuardResult(Strict):
+    """A guard's mean on base and adapter videos. `ok`: the ratio is not below the asked one."""
+
+    reward: str
+    base: float
+    adapter: float
+    ratio_to_base: float | None
+    min_ratio_to_base: float
+    ok: bool
+
+
+class RewardDifference(Strict):
+    """Paired difference adapter - base of one score over the held-out pairs, with its 95 % interval."""
+
+    base: float
+    adapter: float
+    delta: float
+    delta_ci95: tuple[float, float]
+
+
+class Line(Strict):
+    """What all lines share."""
+
+    at: datetime
+    step: int
+
+
+class Started(Line):
+    """The trainer is up. `resumed_from` is the checkpoint's step, None for a fresh run."""
+
+    type: Literal["started"] = "started"
+    resumed_from: int | None
+    device: str
+    precision: str
+    steps_total: int
+    trainable_parameters: int
+    versions: dict[str, str]
+
+
+class Phase(Line):
+    """What the trainer does from now on."""
+
+    type: Literal["phase"] = "phase"
+    phase: Literal["loading", "evaluating_base", "training", "evaluating", "exporting"]
+
+
+class StageSeconds(Strict):
+    """Where one optimiser step's seconds went."""
+
+    prefix: float
+    last_k: float
+    decode: float
+    reward: float
+    backward: float
+    optimiser: float
+
+
+class Step(Line):
+    """One optimiser step. `reward` is the weighted sum, mean over the step's videos; `reward_queries`
+    counts training queries so far, `evaluation_queries` those of evaluation."""
+
+    type: Literal["step"] = "step"
+    loss: float
+    reward: float
+    reward_std: float
+    rewards: dict[str, float]
+    penalty: float
+    grad_norm: float
+    learning_rate: float
+    seconds: float
+    stage_seconds: StageSeconds
+    reward_queries: int
+    evaluation_queries: int
+    gpu_seconds: float
+    peak_memory_bytes: int
+
+
+class EvaluationDone(Line):
+    """Scores of the held-out pairs. `difference` is of the weighted sum and None for kind `base`."""
+
+    type: Literal["evaluation"] = "evaluation"
+    kind: Literal["base", "periodic", "final"]
+    pairs: int
+    heldout_reward: float
+    baseline_heldout_reward: float
+    difference: RewardDifference | None
+    per_reward: dict[str, RewardDifference]
+    guards: list[GuardResult]
+    verdict: Verdict | None
+    evaluation_queries: int
+    seconds: float
+
+
+class Sample(Line):
+    """A kept video of a held-out prompt and seed; `pair` names what base and adapter share."""
+
+    type: Literal["sample"] = "sample"
+    role: Literal["base", "adapter"]
+    pair: str
+    prompt_id: str
+    prompt: str
+    seed: int
+    score: float
+    file: File
+
+
+class Sheet(Line):
+    """A PNG contact sheet: for each held-out pair the base row over the adapter row."""
+
+    type: Literal["sheet"] = "sheet"
+    file: File
+
+
+class Checkpoint(Line):
+    """A whole checkpoint folder; `files` are all its files, the manifest among them."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    path: str
+    files: list[File]
+
+
+class Warned(Line):
+    """Something a user should know that does not stop the run."""
+
+    type: Literal["warning"] = "warning"
+    code: str
+    message: str
+
+
+class Interrupted(Line):
+    """Stopped between steps by a signal; a checkpoint of this step was written. Exit status 3."""
+
+    type: Literal["interrupted"] = "interrupted"
+
+
+class Done(Line):
+    """The run ended with a usable adapter in `path`. Exit status 0."""
+
+    type: Literal["done"] = "done"
+    stop_reason: StopReason
+    verdict: Verdict | None
+    reward_queries: int
+    evaluation_queries: int
+    gpu_seconds: float
+    path: str
+    files: list[File]
+
+
+class Failed(Line):
+    """The run cannot go on (vader_core.errors). Exit status is that error's."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    hint: str
+    fault: Literal["user", "platform"]
+    retryable: bool
+    last_checkpoint: str | None
+
+
+AnyLine = Annotated[
+    Started
+    | Phase
+    | Step
+    | EvaluationDone
+    | Sample
+    | Sheet
+    | Checkpoint
+    | Warned
+    | Interrupted
+    | Done
+    | Failed,
+    Field(discriminator="type"),
+]
+_ADAPTER: TypeAdapter[AnyLine] = TypeAdapter(AnyLine)
+
+
+def parse(text: str) -> AnyLine:
+    """The line that `text` holds. Raises `pydantic.ValidationError`."""
+    return _ADAPTER.validate_json(text)

@@ -1,0 +1,224 @@
+"""The job spec: what a team asks for, typed and strict. Free of torch, so that the API can use it.
+
+`JobSpec` is what a client may write; `vader_core.resolve.resolve` checks it against the catalogue and
+returns the same model with every default filled in, which is what is stored and what the trainer reads.
+Units stand in the names: `_s` seconds, `_steps` optimiser steps unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+
+class Strict(BaseModel):
+    """Refuses unknown fields and cannot be changed after it was checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Frames(Strict):
+    """Which frames of a video are decoded and scored in training.
+
+    `every_nth` scores frames 0, n, 2n, ...; `random` draws n frames anew for every video and step;
+    `index` scores the one frame with that number, counted from 0.
+    """
+
+    mode: Literal["all", "every_nth", "first_middle_last", "random", "index"] = "all"
+    n: int | None = Field(default=None, ge=1)
+    index: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _needs_its_number(self) -> Frames:
+        needs_n = self.mode in {"every_nth", "random"}
+        if needs_n != (self.n is not None):
+            raise ValueError("`n` goes with mode every_nth or random, and only with them")
+        if (self.mode == "index") != (self.index is not None):
+            raise ValueError("`index` goes with mode index, and only with it")
+        return self
+
+
+class RewardGradient(Strict):
+    """VADER's method: the reward's gradient through decoder and last denoising steps (arXiv 2407.08737).
+
+    `differentiable_steps` is the paper's K: the last K denoising steps keep a graph.
+    `guidance_gradient` says whether the unconditional branch of guidance carries gradient too.
+    `prediction_penalty` weighs the mean squared distance between the prediction with and without the
+    adapter at the differentiable steps; 0 switches it off.
+    `batch_size` is the number of videos of one micro-batch; an optimiser step sees
+    `batch_size * gradient_accumulation` videos.
+    """
+
+    type: Literal["reward_gradient"] = "reward_gradient"
+    differentiable_steps: int = Field(default=1, ge=1)
+    guidance_gradient: Literal["conditional", "both"] = "conditional"
+    frames: Frames = Frames()
+    decode_chunk_frames: int = Field(default=4, ge=1)
+    gradient_checkpointing: bool = True
+    learning_rate: float = Field(default=2e-4, ge=0)
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    batch_size: int = Field(default=1, ge=1)
+    gradient_accumulation: int = Field(default=8, ge=1)
+    prediction_penalty: float = Field(default=0.0, ge=0)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+
+class Adapter(Strict):
+    """A LoRA adapter. `target_modules` None takes the base model's own list from the catalogue."""
+
+    type: Literal["lora"] = "lora"
+    rank: int = Field(default=16, ge=1, le=512)
+    alpha: float = Field(default=16.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: list[str] | None = Field(default=None, min_length=1)
+
+
+class RewardTerm(Strict):
+    """One reward in the weighted sum that is maximised."""
+
+    reward: str
+    weight: float = Field(default=1.0, gt=0)
+    params: dict[str, JsonValue] = {}
+
+
+class Guard(Strict):
+    """A measure that must not fall below `min_ratio_to_base` times the base model's own value."""
+
+    reward: str
+    min_ratio_to_base: float = Field(default=0.8, gt=0)
+    params: dict[str, JsonValue] = {}
+
+
+class Prompt(Strict):
+    """One prompt. `target` is the label a classifying reward looks for, such as "moving left".
+
+    `heldout` fixes the side; left out, a hash of the text decides (`vader_core.prompts.split`).
+    """
+
+    prompt: str = Field(min_length=1, max_length=2000, pattern=r"\S")
+    target: str | None = Field(default=None, min_length=1, max_length=200)
+    heldout: bool | None = None
+
+
+class Prompts(Strict):
+    """Either the id of a stored prompt set or the prompts themselves."""
+
+    prompt_set: str | None = None
+    inline: list[Prompt] | None = Field(default=None, min_length=1, max_length=10_000)
+    heldout_fraction: float = Field(default=0.2, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Prompts:
+        if (self.prompt_set is None) == (self.inline is None):
+            raise ValueError("give exactly one of `prompt_set` and `inline`")
+        return self
+
+
+class Video(Strict):
+    """What is sampled. None takes the base model's default from the catalogue. Sizes in pixels."""
+
+    width: int | None = Field(default=None, ge=1)
+    height: int | None = Field(default=None, ge=1)
+    num_frames: int | None = Field(default=None, ge=1)
+    fps: int | None = Field(default=None, ge=1, le=120)
+    inference_steps: int | None = Field(default=None, ge=1, le=1000)
+    guidance_scale: float | None = Field(default=None, ge=1)
+    negative_prompt: str = ""
+
+
+class Money(Strict):
+    """An amount as a decimal string and an ISO 4217 currency."""
+
+    amount: Decimal = Field(gt=0)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+
+
+class Budget(Strict):
+    """The ceilings of a job; the first one reached ends training with that `stop_reason`.
+
+    `max_reward_queries` counts training queries only; evaluation is counted apart. Seconds include the
+    final evaluation, for which the trainer keeps time back.
+    """
+
+    max_steps: int = Field(ge=1)
+    max_reward_queries: int | None = Field(default=None, ge=1)
+    max_gpu_seconds: float | None = Field(default=None, gt=0)
+    max_wall_clock_s: float | None = Field(default=None, gt=0)
+    deadline_at: datetime | None = None
+    max_queue_s: float | None = Field(default=None, gt=0)
+    max_cost: Money | None = None
+    on_exhausted: Literal["finish"] = "finish"
+
+    @model_validator(mode="after")
+    def _deadline_has_a_zone(self) -> Budget:
+        if self.deadline_at is not None and self.deadline_at.tzinfo is None:
+            raise ValueError("`deadline_at` needs a time zone, for example 2026-11-24T06:00:00Z")
+        return self
+
+
+class Checkpoints(Strict):
+    """A checkpoint is written after every `every_steps` steps; the newest `keep_last` are kept."""
+
+    every_steps: int = Field(default=50, ge=1)
+    keep_last: int = Field(default=3, ge=1)
+
+
+class Evaluation(Strict):
+    """Held-out prompts times seeds make the pairs; `every_steps` None evaluates at start and end only."""
+
+    every_steps: int | None = Field(default=None, ge=1)
+    num_prompts: int = Field(default=16, ge=1)
+    seeds: list[int] = Field(default=[11, 12], min_length=1)
+    samples_to_keep: int = Field(default=8, ge=0)
+
+
+class EarlyStop(Strict):
+    """Stops when `heldout_reward` has not risen by `min_delta` in `patience_evals` evaluations."""
+
+    metric: Literal["heldout_reward"] = "heldout_reward"
+    patience_evals: int = Field(default=4, ge=1)
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class JobSpec(Strict):
+    """One alignment job.
+
+    `guards` None takes the default guards: diversity and motion, and how well the prompt is matched
+    where that is not what is trained.
+    """
+
+    name: str = Field(default="", max_length=200)
+    base_model: str
+    method: RewardGradient = RewardGradient()
+    adapter: Adapter = Adapter()
+    rewards: list[RewardTerm] = Field(min_length=1)
+    guards: list[Guard] | None = None
+    prompts: Prompts
+    video: Video = Video()
+    budget: Budget
+    checkpoints: Checkpoints = Checkpoints()
+    evaluation: Evaluation = Evaluation()
+    early_stop: EarlyStop | None = None
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    priority: Literal["low", "normal", "high"] = "normal"
+    labels: dict[str, Annotated[str, Field(max_length=200)]] = {}
+
+    @model_validator(mode="after")
+    def _early_stop_needs_evaluations(self) -> JobSpec:
+        if self.early_stop is not None and self.evaluation.every_steps is None:
+            raise ValueError("`early_stop` needs `evaluation.every_steps`")
+        return self
+
+
+def spec_hash(spec: JobSpec) -> str:
+    """sha256 over the canonical JSON of `spec`, as "sha256:<64 hex digits>"."""
+    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
