@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import JsonValue, model_validator
 
 from vader_core.spec import Strict
 
@@ -62,7 +62,9 @@ class RewardRow(Strict):
     """One reward. `needs_target` says that every prompt must carry a `target` label.
 
     `targets` lists the labels the model knows; `range` is the score's smallest and largest value,
-    None where unbounded. Higher is always better.
+    None where unbounded. Higher is always better. `objective` is what training climbs: the score, or
+    its logarithm where the score is a probability, whose own gradient vanishes for the very videos
+    that are furthest from it.
     """
 
     id: str
@@ -72,6 +74,7 @@ class RewardRow(Strict):
     differentiable: bool
     per: Literal["frame", "video", "group"]
     range: tuple[float | None, float | None]
+    objective: Literal["score", "log_score"] = "score"
     folder: Path | None = None
     revision: str = ""
     licence: str = ""
@@ -82,6 +85,14 @@ class RewardRow(Strict):
         "properties": {},
         "additionalProperties": False,
     }
+
+    @model_validator(mode="after")
+    def _has_a_logarithm(self) -> RewardRow:
+        if self.objective == "log_score" and (self.per == "frame" or self.range[0] != 0):
+            raise ValueError(
+                "`objective` log_score needs a score per video whose range starts at 0"
+            )
+        return self
 
 
 class Catalogue(Strict):
@@ -138,7 +149,7 @@ _BASE_MODELS = [
             max_frames=24,
         ),
         defaults=VideoDefaults(
-            width=32, height=32, num_frames=8, fps=8, inference_steps=10, guidance_scale=3.0
+            width=32, height=32, num_frames=8, fps=8, inference_steps=10, guidance_scale=4.5
         ),
         lora_targets=["to_q", "to_k", "to_v", "to_out.0"],
     ),
@@ -151,7 +162,7 @@ _BASE_MODELS = [
         revision="built-in",
         licence="Apache-2.0",
         sizes=SizeRule(
-            multiple=8,
+            multiple=16,
             min_pixels=16,
             max_pixels=64,
             frames_multiple=2,
@@ -175,6 +186,7 @@ _REWARDS = [
         differentiable=True,
         per="video",
         range=(0.0, 1.0),
+        objective="log_score",
         folder=TINY_WEIGHTS / "tiny-videomae",
         revision="built-in",
         licence="Apache-2.0",

@@ -15,7 +15,7 @@ from pydantic import JsonValue, ValidationError
 from vader_core.catalogue import BaseModelRow, Catalogue, RewardRow
 from vader_core.faults import Fault, InvalidSpec, escaped, salvage, shape_faults
 from vader_core.prompts import split
-from vader_core.spec import Guard, JobSpec, Prompt, RewardTerm, Video
+from vader_core.spec import Frames, Guard, JobSpec, Prompt, RewardTerm, Video
 
 Row = TypeVar("Row", BaseModelRow, RewardRow)
 Term = TypeVar("Term", RewardTerm, Guard)
@@ -76,6 +76,7 @@ def resolve(spec: JobSpec, catalogue: Catalogue, prompts: list[Prompt]) -> JobSp
         raise InvalidSpec(faults)
     video = with_defaults(spec.video, base_model)
     faults += _size_faults(video, base_model) + _step_faults(spec, video)
+    faults += _movement_faults(spec, video, catalogue)
     if faults:
         raise InvalidSpec(faults)
     targets = spec.adapter.target_modules or base_model.lora_targets
@@ -108,7 +109,8 @@ def with_defaults(video: Video, row: BaseModelRow) -> Video:
 def default_guards(spec: JobSpec, catalogue: Catalogue) -> list[Guard]:
     """Diversity (where prompts have several seeds), motion, and a text match that is not trained on."""
     guards = [Guard(reward="diversity")] if len(spec.evaluation.seeds) > 1 else []
-    guards.append(Guard(reward="motion"))
+    if spec.video.num_frames != 1:
+        guards.append(Guard(reward="motion"))
     trained = {term.reward.partition("@")[0] for term in spec.rewards}
     matches = [r.id for r in catalogue.rewards.values() if r.kind == "clip_text_match"]
     guards += [Guard(reward=match) for match in matches[:1] if match not in trained]
@@ -260,6 +262,33 @@ def _step_faults(spec: JobSpec, video: Video) -> list[Fault]:
         detail = f"A video has {frames} frames; got n = {chosen.n}."
         faults.append(_not_in_set("/method/frames/n", detail, frames))
     return faults
+
+
+def _movement_faults(spec: JobSpec, video: Video, catalogue: Catalogue) -> list[Fault]:
+    """Rewards of whole videos look at movement: one frame has none."""
+    whole = [f"/rewards/{i}" for i, t in enumerate(spec.rewards) if _is_per_video(t, catalogue)]
+    if (video.num_frames or 0) < 2:
+        whole += [
+            f"/guards/{i}" for i, g in enumerate(spec.guards or []) if _is_per_video(g, catalogue)
+        ]
+        pointer, got = "/video/num_frames", "the video has one"
+    elif _frames_chosen(spec.method.frames, video.num_frames or 1) < 2:
+        pointer, got = "/method/frames", "this chooses one"
+    else:
+        return []
+    detail = f"{', '.join(whole)}: a reward of whole videos needs at least 2 frames; {got}."
+    return [Fault(pointer=pointer, code="too_few_frames", detail=detail)] if whole else []
+
+
+def _frames_chosen(frames: Frames, num_frames: int) -> int:
+    if frames.mode == "every_nth":
+        return len(range(0, num_frames, frames.n or 1))
+    return {"index": 1, "random": frames.n or 1}.get(frames.mode, num_frames)
+
+
+def _is_per_video(term: RewardTerm | Guard, catalogue: Catalogue) -> bool:
+    row = find_row(term.reward, catalogue.rewards)
+    return row is not None and row.per == "video"
 
 
 def _not_in_set(pointer: str, detail: str, nearest: int) -> Fault:

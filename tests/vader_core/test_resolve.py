@@ -131,6 +131,17 @@ def test_diversity_needs_two_seeds() -> None:
     assert found["/evaluation/seeds"].code == "too_few_seeds"
 
 
+def test_a_reward_of_whole_videos_needs_two_frames() -> None:
+    single = faults(a_spec(method={"frames": {"mode": "random", "n": 1}}))
+    assert single["/method/frames"].code == "too_few_frames"
+    still = faults(a_spec(video={"num_frames": 1}))
+    assert still["/video/num_frames"].code == "too_few_frames"
+    per_frame = resolved(
+        rewards=[{"reward": "tiny-text-match"}], method={"frames": {"mode": "index", "index": 0}}
+    )
+    assert per_frame.method.frames.index == 0
+
+
 @pytest.mark.parametrize("document", [None, [], "spec", 3])
 def test_a_document_that_is_no_object_is_a_fault(document: JsonValue) -> None:
     assert set(faults(document)) == {""}

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vader_core.statistics import (
+    guard_result,
+    highest_plausible_deviation,
+    paired_difference,
+    verdict,
+)
+
+Draw = Callable[[np.random.Generator, int, int], np.ndarray]
+
+
+def a_probability(rng: np.random.Generator, prompts: int, seeds: int) -> np.ndarray:
+    """Scores of a sure classifier: near 0 or 1, alike for the seeds of a prompt."""
+    leaning = rng.beta(0.3, 0.3, (prompts, 1))
+    hits = rng.random((prompts, seeds)) < leaning
+    return np.clip(hits + rng.normal(0, 0.01, hits.shape), 0, 1)
+
+
+def a_bell(rng: np.random.Generator, prompts: int, seeds: int) -> np.ndarray:
+    return rng.normal(0, 1, (prompts, 1)) + rng.normal(0, 0.5, (prompts, seeds))
+
+
+def a_skewed_score(rng: np.random.Generator, prompts: int, seeds: int) -> np.ndarray:
+    return rng.lognormal(0, 1, (prompts, 1)) * rng.lognormal(0, 0.3, (prompts, seeds))
+
+
+def names(prompts: int, seeds: int) -> list[str]:
+    return [f"p{prompt}" for prompt in range(prompts) for _ in range(seeds)]
+
+
+@pytest.mark.parametrize("draw", [a_probability, a_bell, a_skewed_score])
+@pytest.mark.parametrize(("prompts", "seeds"), [(1, 1), (1, 4), (2, 2), (3, 1), (5, 2), (16, 2)])
+def test_without_an_effect_a_clear_verdict_is_rare(draw: Draw, prompts: int, seeds: int) -> None:
+    rng = np.random.default_rng(7)
+    ids, clear, trials = names(prompts, seeds), 0, 600
+    for _ in range(trials):
+        # An adapter that changes nothing: a fresh draw for the same prompts.
+        before, after = draw(rng, prompts, 2 * seeds).reshape(prompts, 2, seeds).swapaxes(0, 1)
+        found = paired_difference(before.ravel(), after.ravel(), prompt_ids=ids)
+        clear += verdict(found) != "no_clear_difference"
+    # 5 % is promised; 600 trials scatter by 0.9 %.
+    assert clear / trials <= 0.06 + 0.015
+
+
+def test_a_real_effect_is_found() -> None:
+    rng = np.random.default_rng(8)
+    before = a_bell(rng, 16, 2)
+    after = before + 0.5 + rng.normal(0, 0.3, before.shape)
+    found = paired_difference(before.ravel(), after.ravel(), prompt_ids=names(16, 2))
+    assert verdict(found) == "improved"
+    assert (
+        verdict(paired_difference(after.ravel(), before.ravel(), prompt_ids=names(16, 2)))
+        == "worse"
+    )
+    assert found.delta == pytest.approx(found.adapter - found.base)
+
+
+def test_seeds_of_one_prompt_count_as_one_observation() -> None:
+    """Ten seeds of each of three prompts must not look like thirty independent pairs."""
+    before, after = [0.0] * 30, [0.9] * 10 + [0.1] * 10 + [0.2] * 10
+    found = paired_difference(before, after, prompt_ids=names(3, 10))
+    assert verdict(found) == "no_clear_difference"
+    apart = paired_difference(before, after, prompt_ids=[f"p{i}" for i in range(30)])
+    assert verdict(apart) == "improved"
+
+
+@pytest.mark.parametrize("prompts", [1, 2])
+def test_one_or_two_prompts_never_carry_a_verdict(prompts: int) -> None:
+    found = paired_difference([0.0] * prompts, [1.0] * prompts, prompt_ids=names(prompts, 1))
+    assert verdict(found) == "no_clear_difference"
+
+
+def test_the_interval_of_one_observation_covers_the_truth() -> None:
+    rng = np.random.default_rng(9)
+    for mean in (0.0, 0.5, 1.0, 3.0):
+        drawn = rng.normal(mean, 1, 4000)
+        intervals = [paired_difference([0.0], [x], prompt_ids=["p"]).delta_ci95 for x in drawn]
+        assert np.mean([low <= mean <= high for low, high in intervals]) >= 0.94
+
+
+def test_no_difference_at_all_is_no_clear_difference() -> None:
+    found = paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], prompt_ids=["a", "b", "c"])
+    assert found.delta_ci95 == (0.0, 0.0)
+    assert verdict(found) == "no_clear_difference"
+
+
+@pytest.mark.parametrize(
+    ("base", "adapter", "ratio", "ok"),
+    [
+        (0.5, 0.45, 0.9, True),
+        (0.5, 0.35, 0.7, False),
+        (-1.0, -1.1, None, True),
+        (-1.0, -1.3, None, False),
+        (0.0, 0.0, None, True),
+        (0.0, -0.1, None, False),
+    ],
+)
+def test_a_guard_allows_the_asked_drop_and_no_more(
+    *, base: float, adapter: float, ratio: float | None, ok: bool
+) -> None:
+    found = guard_result("motion@1", base=base, adapter=adapter, min_ratio_to_base=0.8)
+    assert found.ratio_to_base == (None if ratio is None else pytest.approx(ratio))
+    assert found.ok is ok
+
+
+def test_few_scores_make_the_plausible_deviation_large() -> None:
+    assert highest_plausible_deviation([0.3]) is None
+    two = highest_plausible_deviation([0.0, 1.0])
+    many = highest_plausible_deviation([0.0, 1.0] * 50)
+    assert two is not None
+    assert many is not None
+    assert two > 20 * many > 10

@@ -1,0 +1,254 @@
+"""The adapter's model card (README.md), with what a reader needs to judge and to load it. Free of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from vader_core.catalogue import BaseModelRow
+from vader_core.lines import EvaluationDone, GuardResult, RewardDifference, Step, StopReason
+from vader_core.output import Metric
+from vader_core.spec import JobSpec, spec_hash
+from vader_core.state import TrainState
+
+CURVE_FILE = "reward_curve.svg"
+_CURVE_ROWS = 10
+
+# BASE and ADAPTER are for the reader to fill in; PROMPT and SETTINGS are the run's own.
+_SNIPPETS = {
+    "text_to_video_sd": """\
+from diffusers import TextToVideoSDPipeline
+from peft import PeftModel
+
+pipe = TextToVideoSDPipeline.from_pretrained("BASE")
+pipe.unet = PeftModel.from_pretrained(pipe.unet, "ADAPTER").merge_and_unload()
+frames = pipe(PROMPT, SETTINGS).frames[0]
+""",
+    "wan": """\
+from diffusers import WanPipeline
+
+pipe = WanPipeline.from_pretrained("BASE")
+pipe.load_lora_weights("ADAPTER")
+tokens = min(512, pipe.tokenizer.model_max_length)
+frames = pipe(PROMPT, SETTINGS, max_sequence_length=tokens).frames[0]
+""",
+}
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything a finished run can say about its adapter. `final` is None for a cancelled run."""
+
+    spec: JobSpec
+    base_model: BaseModelRow
+    progress: TrainState
+    metrics: Sequence[Metric]
+    final: EvaluationDone | None
+    stop_reason: StopReason
+    gpu_seconds: float
+
+
+def lineage(story: Story) -> dict[str, JsonValue]:
+    """What lineage.json says: where the adapter comes from, in enough detail to make it again."""
+    spec, base_model, progress = story.spec, story.base_model, story.progress
+    return {
+        "base_model": {
+            "id": base_model.id,
+            "version": base_model.version,
+            "revision": base_model.revision,
+            "licence": base_model.licence,
+        },
+        "rewards": [{"reward": term.reward, "weight": term.weight} for term in spec.rewards],
+        "guards": [guard.reward for guard in spec.guards or []],
+        "prompts_sha256": prompts_hash(spec),
+        "spec_hash": spec_hash(spec),
+        "seed": spec.seed,
+        "evaluation_seeds": [*spec.evaluation.seeds],
+        "steps": progress.step,
+        "stop_reason": story.stop_reason,
+        "verdict": story.final.verdict if story.final else None,
+        "versions": {**progress.versions},
+    }
+
+
+def prompts_hash(spec: JobSpec) -> str:
+    """sha256 over the prompts in canonical JSON, 64 hex digits."""
+    prompts = [prompt.model_dump(mode="json") for prompt in spec.prompts.inline or []]
+    canonical = json.dumps(prompts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def card(story: Story) -> str:
+    """The text of README.md."""
+    title = story.spec.name or f"Adapter for {story.base_model.id}"
+    sections = [
+        _front_matter(story),
+        f"# {title}\n",
+        _answer(story),
+        "## Load it\n",
+        _load(story),
+        "## How it was made\n",
+        _facts(story),
+        "## Evaluation\n",
+        _evaluation(story),
+        "## Reward curve\n",
+        _curve(story.metrics),
+    ]
+    return "\n".join(sections)
+
+
+def curve_points(
+    metrics: Sequence[Metric],
+) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """(step, reward) of the training steps and of the evaluations."""
+    training = [(line.step, line.reward) for line in metrics if isinstance(line, Step)]
+    heldout = [
+        (line.step, line.heldout_reward) for line in metrics if isinstance(line, EvaluationDone)
+    ]
+    return training, heldout
+
+
+def _front_matter(story: Story) -> str:
+    return "\n".join(
+        [
+            "---",
+            f"base_model: {json.dumps(story.base_model.id)}",
+            "library_name: diffusers",
+            "pipeline_tag: text-to-video",
+            "tags: [lora, text-to-video, reward-gradient]",
+            "---\n",
+        ]
+    )
+
+
+def _answer(story: Story) -> str:
+    rewards = " + ".join(
+        term.reward if term.weight == 1 else f"{term.weight:g} x {term.reward}"
+        for term in story.spec.rewards
+    )
+    intro = (
+        f"LoRA adapter for {story.base_model.title} (`{story.base_model.id}`), trained to raise "
+        f"{rewards} by reward gradients (VADER, arXiv 2407.08737)."
+    )
+    if story.final is None or story.final.difference is None:
+        return f"{intro} The run ended ({story.stop_reason}) before a final evaluation.\n"
+    verdict = str(story.final.verdict).replace("_", " ")
+    change = story.final.difference
+    low, high = change.delta_ci95
+    return (
+        f"{intro} On {story.final.pairs} held-out pairs of prompt and seed the verdict is **{verdict}**: "
+        f"{change.base:.4g} before, {change.adapter:.4g} after, difference {change.delta:+.4g} "
+        f"(95 % interval {low:+.4g} to {high:+.4g}).\n"
+    )
+
+
+def _load(story: Story) -> str:
+    snippet = _SNIPPETS[story.base_model.family].rstrip()
+    video, prompts = story.spec.video, story.spec.prompts.inline or []
+    settings = (
+        f"width={video.width}, height={video.height}, num_frames={video.num_frames}, "
+        f"num_inference_steps={video.inference_steps}, guidance_scale={video.guidance_scale}"
+    )
+    snippet = snippet.replace("SETTINGS", settings).replace("PROMPT", repr(prompts[0].prompt))
+    return (
+        f"```python\n{snippet}\n```\n\nBASE is the folder or hub id of `{story.base_model.id}` "
+        f"(revision {story.base_model.revision}), ADAPTER the folder of this file.\n"
+    )
+
+
+def _facts(story: Story) -> str:
+    spec, progress = story.spec, story.progress
+    video, adapter, method = spec.video, spec.adapter, spec.method
+    base_model = f"`{spec.base_model}`, revision {story.base_model.revision}"
+    rows = [
+        ("base model", f"{base_model}, licence {story.base_model.licence}"),
+        (
+            "rewards",
+            ", ".join(f"`{term.reward}` (weight {term.weight:g})" for term in spec.rewards),
+        ),
+        ("prompts", f"{len(spec.prompts.inline or [])}, sha256 `{prompts_hash(spec)}`"),
+        (
+            "videos",
+            f"{video.num_frames} frames of {video.width}x{video.height}, {video.inference_steps} "
+            f"inference steps, guidance {video.guidance_scale:g}",
+        ),
+        ("adapter", f"LoRA, rank {adapter.rank}, alpha {adapter.alpha:g}"),
+        ("differentiable steps", str(method.differentiable_steps)),
+        (
+            "optimiser",
+            f"AdamW, learning rate {method.learning_rate:g} ({method.lr_schedule}), "
+            f"{method.batch_size * method.gradient_accumulation} videos a step",
+        ),
+        ("seed", str(spec.seed)),
+        ("steps", f"{progress.step} of {spec.budget.max_steps} (ended: {story.stop_reason})"),
+        (
+            "reward queries",
+            f"{progress.reward_queries} in training, {progress.evaluation_queries} in evaluation",
+        ),
+        ("GPU-seconds", f"{story.gpu_seconds:.0f}"),
+        ("spec", f"`{progress.spec_hash}`"),
+        ("software", ", ".join(f"{name} {version}" for name, version in progress.versions.items())),
+    ]
+    return _table(["what", "value"], [list(row) for row in rows])
+
+
+def _evaluation(story: Story) -> str:
+    if story.final is None or story.final.difference is None:
+        return "There was no final evaluation.\n"
+    rows = [_difference_row("weighted sum", story.final.difference)]
+    rows += [_difference_row(name, found) for name, found in story.final.per_reward.items()]
+    table = _table(["held-out score", "base", "adapter", "difference", "95 % interval"], rows)
+    note = (
+        "The interval is Student's over the prompts' mean differences; base and adapter start from the "
+        "same noise.\n"
+    )
+    guards = _table(
+        ["guard", "base", "adapter", "ratio", "asked at least", ""],
+        [_guard_row(guard) for guard in story.final.guards],
+    )
+    return f"{table}\n{note}" + (f"\n{guards}" if story.final.guards else "")
+
+
+def _difference_row(name: str, found: RewardDifference) -> list[str]:
+    low, high = found.delta_ci95
+    interval = f"{low:+.4g} to {high:+.4g}"
+    return [name, f"{found.base:.4g}", f"{found.adapter:.4g}", f"{found.delta:+.4g}", interval]
+
+
+def _guard_row(guard: GuardResult) -> list[str]:
+    ratio = "-" if guard.ratio_to_base is None else f"{guard.ratio_to_base:.3f}"
+    held = "held" if guard.ok else "**broken**"
+    figures = [f"{guard.base:.4g}", f"{guard.adapter:.4g}", ratio]
+    return [guard.reward, *figures, f"{guard.min_ratio_to_base:g}", held]
+
+
+def _curve(metrics: Sequence[Metric]) -> str:
+    training, heldout = curve_points(metrics)
+    per_row = max(-(-len(training) // _CURVE_ROWS), 1)
+    windows = [training[i : i + per_row] for i in range(0, len(training), per_row)]
+    rows = [
+        [_span(window[0][0], window[-1][0]), f"{statistics.fmean(r for _, r in window):.4g}"]
+        for window in windows
+    ]
+    evaluations = [[str(step), f"{reward:.4g}"] for step, reward in heldout]
+    return "\n".join(
+        [
+            f"![Reward by step]({CURVE_FILE})\n",
+            _table(["steps", "mean training reward"], rows),
+            _table(["after step", "held-out reward"], evaluations),
+        ]
+    )
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

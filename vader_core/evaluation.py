@@ -1,0 +1,166 @@
+"""Scoring held-out prompts under fixed seeds, for base and adapter from the same noise.
+
+Letters: B videos, F frames, C channels, H and W sizes.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from vader_core import frames, rollout, seeds
+from vader_core.base_models import BaseModel
+from vader_core.lines import GuardResult, RewardDifference
+from vader_core.objective import Objective
+from vader_core.prompts import prompt_id, split
+from vader_core.rewards import require_finite
+from vader_core.spec import JobSpec, Prompt
+from vader_core.state import PairScores
+from vader_core.statistics import guard_result, paired_difference
+
+# Gets every scored video: the pair, its frames (F, C, H, W) in [0, 1] and its weighted score.
+Keep = Callable[["Pair", torch.Tensor, float], None]
+BetweenBatches = Callable[[], None]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A held-out prompt and a seed: what a base video and an adapter video have in common."""
+
+    prompt: Prompt
+    seed: int
+
+    @property
+    def prompt_id(self) -> str:
+        return prompt_id(self.prompt.prompt)
+
+    @property
+    def name(self) -> str:
+        return f"{self.prompt_id}-s{self.seed}"
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers of this pair, whatever else is evaluated with it."""
+        index = int(self.prompt_id.removeprefix("p_"), 16)
+        return seeds.generator(self.seed, step=0, purpose=purpose, index=index)
+
+
+def heldout_pairs(spec: JobSpec) -> list[Pair]:
+    """The evaluation's pairs, prompt by prompt.
+
+    When there are more held-out prompts than `num_prompts`, the smallest ids are taken: a choice that
+    follows neither the order in which they were written nor what they say.
+    """
+    _, heldout = split(spec.prompts.inline or [], spec.prompts.heldout_fraction)
+    by_id = {prompt_id(prompt.prompt): prompt for prompt in heldout}
+    chosen = [by_id[name] for name in sorted(by_id)[: spec.evaluation.num_prompts]]
+    return [
+        Pair(prompt, seed) for prompt in chosen for seed in dict.fromkeys(spec.evaluation.seeds)
+    ]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Base against adapter: the weighted sum, every reward, every guard."""
+
+    difference: RewardDifference
+    per_reward: dict[str, RewardDifference]
+    guards: list[GuardResult]
+
+
+class Evaluator:
+    """Makes and scores the pairs' videos with whatever the base model's adapter is at the moment."""
+
+    def __init__(self, base: BaseModel, objective: Objective, spec: JobSpec) -> None:
+        self._base, self._objective, self._spec = base, objective, spec
+        self.pairs = heldout_pairs(spec)
+
+    def score(self, *, keep: Keep, between_batches: BetweenBatches) -> PairScores:
+        """Scores of all pairs. `between_batches` may raise to leave.
+
+        Raises `RewardNotFinite`.
+        """
+        total: list[float] = []
+        rewards: dict[str, list[float]] = {}
+        guards = self._objective.guard_means()
+        for batch, frames_BFCHW in self.videos(self.pairs, between_batches=between_batches):
+            prompts = [pair.prompt for pair in batch]
+            with torch.no_grad():
+                total_B, per_reward = self._objective.reward.score(frames_BFCHW, prompts)
+            require_finite("weighted sum", total_B, prompts)
+            total += total_B.tolist()
+            for name, score_B in per_reward.items():
+                rewards.setdefault(name, []).extend(score_B.tolist())
+            guards.add(frames_BFCHW, prompts)
+            for pair, frames_FCHW, score in zip(batch, frames_BFCHW, total_B.tolist(), strict=True):
+                keep(pair, frames_FCHW, score)
+        return PairScores(
+            total=total,
+            rewards=rewards,
+            guards=guards.means(),
+            queries=len(self.pairs) * self._objective.queries_per_evaluation_video,
+        )
+
+    def videos(
+        self, pairs: Sequence[Pair], *, between_batches: BetweenBatches
+    ) -> Iterator[tuple[list[Pair], torch.Tensor]]:
+        """The pairs in batches, each with its videos' frames (B, F, C, H, W)."""
+        size = self._spec.method.batch_size
+        for start in range(0, len(pairs), size):
+            between_batches()
+            batch = list(pairs[start : start + size])
+            yield batch, self._generate(batch)
+            _log.info("%d of %d videos evaluated", start + len(batch), len(pairs))
+
+    def _generate(self, batch: list[Pair]) -> torch.Tensor:
+        video, base = self._spec.video, self._base
+        embeds = base.encode_prompts([pair.prompt.prompt for pair in batch], video.negative_prompt)
+        latents_BCfHW = rollout.generate(
+            base,
+            embeds,
+            noise(base, self._spec, [pair.generator("evaluation") for pair in batch]),
+            video,
+            step_noise=[pair.generator("evaluation steps") for pair in batch],
+        )
+        every_BF = frames.every_frame(num_frames=video.num_frames or 1, batch=len(batch))
+        with torch.no_grad():
+            return base.decode(
+                latents_BCfHW, every_BF, chunk_frames=self._spec.method.decode_chunk_frames
+            )
+
+    def compare(self, before: PairScores, after: PairScores) -> Comparison:
+        """The paired differences and the guards of two scorings of the same pairs."""
+        ids = [pair.prompt_id for pair in self.pairs]
+        guards = zip(self._spec.guards or [], before.guards, after.guards, strict=True)
+        return Comparison(
+            difference=paired_difference(before.total, after.total, prompt_ids=ids),
+            per_reward={
+                name: paired_difference(before.rewards[name], scores, prompt_ids=ids)
+                for name, scores in after.rewards.items()
+            },
+            guards=[
+                guard_result(
+                    guard.reward,
+                    base=was,
+                    adapter=now,
+                    min_ratio_to_base=guard.min_ratio_to_base,
+                )
+                for guard, was, now in guards
+            ],
+        )
+
+
+def noise(base: BaseModel, spec: JobSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Standard normal latents (B, C, f, H, W) on the CPU, each video's from its own generator."""
+    shape = base.latents_shape(spec.video, batch=1)
+    return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+
+
+def mean(scores: PairScores) -> float:
+    """The held-out reward."""
+    return statistics.fmean(scores.total)

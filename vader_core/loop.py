@@ -1,0 +1,158 @@
+"""A whole job: base evaluation, optimiser steps until something ends them, final evaluation, export."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Literal
+
+from vader_core import adapter as adapters
+from vader_core import card, curve, divergence, lines
+from vader_core.ceilings import utc_now
+from vader_core.comparing import evaluate_base, evaluate_finally, evaluate_periodically
+from vader_core.errors import EXIT_DONE, EXIT_INTERRUPTED
+from vader_core.files import described_tree, replace_folder, write_synced
+from vader_core.lines import EvaluationDone, StopReason
+from vader_core.order import Order
+from vader_core.output import Output
+from vader_core.run import Run, open_run
+from vader_core.stopping import StopFlag, Stopped
+from vader_core.train_step import StepResult, peak_memory_bytes, train_step
+
+End = StopReason | Literal["interrupted"]
+
+
+def train(order: Order, *, stop: StopFlag, output: Output) -> int:
+    """Does what `order` says; the exit status. Raises `TrainerError` and what libraries raise."""
+    run = open_run(order, stop=stop, output=output)
+    try:
+        end = _train_until_stopped(run)
+        if run.progress.base_scores is not None:
+            run.save()
+        final = None
+        if end != "interrupted" and end != "cancelled":
+            end, final = _evaluate_at_the_end(run, end)
+    except Exception:
+        # Whatever went wrong: what was learned up to the last finished step is worth keeping.
+        run.rescue()
+        raise
+    if end == "interrupted":
+        output.emit(lines.Interrupted(at=utc_now(), step=run.progress.step))
+        return EXIT_INTERRUPTED
+    _export(run, end, final)
+    return EXIT_DONE
+
+
+def _train_until_stopped(run: Run) -> End:
+    """The base evaluation where it is missing, then steps; why they ended."""
+    try:
+        if run.progress.base_scores is None:
+            evaluate_base(run)
+        run.enter("training")
+        while True:
+            run.stop.raise_if_asked()
+            end = run.exhausted()
+            if end is not None:
+                return end
+            _evaluate_if_due(run)
+            if run.progress.is_stuck(run.spec.early_stop):
+                return "early_stop"
+            _take_step(run)
+            if run.progress.step % run.spec.checkpoints.every_steps == 0:
+                run.save()
+    except Stopped as asked:
+        return asked.wish
+
+
+def _evaluate_if_due(run: Run) -> None:
+    base_scores = run.progress.base_scores
+    if base_scores is not None and run.progress.evaluation_due(run.spec.evaluation.every_steps):
+        evaluate_periodically(run, base_scores)
+
+
+def _take_step(run: Run) -> None:
+    """One optimiser step, its line, and a look at whether the run has diverged."""
+    result = train_step(run.bench, run.spec, step=run.progress.step)
+    reward = float(result.total_B.mean())
+    queries = len(result.total_B) * run.bench.objective.queries_per_training_video
+    run.progress.count_step(reward=reward, reward_queries=queries)
+    run.step_seconds.append(result.seconds)
+    _report_step(run, result, reward=reward)
+    if run.progress.base_scores is not None:
+        divergence.check(
+            run.progress.recent_rewards, run.progress.base_scores.total, step=run.progress.step
+        )
+
+
+def _report_step(run: Run, result: StepResult, *, reward: float) -> None:
+    run.output.emit(
+        lines.Step(
+            at=utc_now(),
+            step=run.progress.step,
+            loss=result.loss,
+            reward=reward,
+            reward_std=float(result.total_B.std(correction=0)),
+            rewards=result.rewards,
+            penalty=result.penalty,
+            grad_norm=result.grad_norm,
+            learning_rate=result.learning_rate,
+            seconds=result.seconds,
+            stage_seconds=result.stage_seconds,
+            reward_queries=run.progress.reward_queries,
+            evaluation_queries=run.progress.evaluation_queries,
+            gpu_seconds=run.clock.gpu_seconds,
+            peak_memory_bytes=peak_memory_bytes(run.bench.compute.device),
+        )
+    )
+
+
+def _evaluate_at_the_end(run: Run, end: StopReason) -> tuple[End, EvaluationDone | None]:
+    """The final evaluation, and why the run ends after all: it may still be stopped here.
+
+    A run that was ended before its base was scored has nothing to compare.
+    """
+    if run.progress.base_scores is None:
+        return end, None
+    try:
+        return end, evaluate_finally(run, run.progress.base_scores)
+    except Stopped as asked:
+        return asked.wish, None
+
+
+def _export(run: Run, stop_reason: StopReason, final: EvaluationDone | None) -> None:
+    """Writes the adapter in all its formats with its card, and says that the run is done."""
+    run.enter("exporting")
+    story = card.Story(
+        spec=run.spec,
+        base_model=run.bench.base.row,
+        progress=run.progress,
+        metrics=run.output.metric_lines(),
+        final=final,
+        stop_reason=stop_reason,
+        gpu_seconds=run.clock.gpu_seconds,
+    )
+    staged = run.folder.adapter.with_name("tmp-adapter")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    adapters.export(
+        run.bench.adapter,
+        run.bench.base,
+        staged,
+        card=card.card(story),
+        lineage=card.lineage(story),
+    )
+    picture = curve.svg(*card.curve_points(story.metrics))
+    write_synced(staged / card.CURVE_FILE, picture.encode())
+    replace_folder(staged, run.folder.adapter)
+    run.output.emit(
+        lines.Done(
+            at=utc_now(),
+            step=run.progress.step,
+            stop_reason=stop_reason,
+            verdict=final.verdict if final else None,
+            reward_queries=run.progress.reward_queries,
+            evaluation_queries=run.progress.evaluation_queries,
+            gpu_seconds=run.clock.gpu_seconds,
+            path=run.folder.adapter.name,
+            files=described_tree(run.folder.adapter, run_folder=run.folder.root),
+        )
+    )

@@ -1,0 +1,196 @@
+"""One run while it goes on: what it works with, how far it is, and what it may still use."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from pathlib import Path
+from typing import Literal
+
+from vader_core import checkpoints, lines
+from vader_core.ceilings import Clock, Used, reached, utc_now
+from vader_core.errors import SpecUnusable
+from vader_core.evaluation import Evaluator
+from vader_core.files import described_tree, write_synced
+from vader_core.lines import StopReason
+from vader_core.order import Order
+from vader_core.output import Output
+from vader_core.samples import Samples
+from vader_core.spec import spec_hash
+from vader_core.state import TrainState
+from vader_core.stopping import StopFlag
+from vader_core.train_step import training_prompts
+from vader_core.workbench import Workbench, set_up, versions
+
+PhaseName = Literal["loading", "evaluating_base", "training", "evaluating", "exporting"]
+_STATE = "state.json"
+_METRICS = "metrics.jsonl"
+# How many of the last steps' durations say how long the next one may take.
+_RECENT_STEPS = 5
+
+_log = logging.getLogger(__name__)
+
+
+class Run:
+    """A run from the moment its models are loaded."""
+
+    def __init__(
+        self,
+        order: Order,
+        bench: Workbench,
+        progress: TrainState,
+        *,
+        stop: StopFlag,
+        output: Output,
+    ) -> None:
+        self.order, self.spec, self.bench, self.progress = order, order.spec, bench, progress
+        self.stop, self.output, self.folder = stop, output, order.folder
+        self.clock = Clock(order.spent, started=order.started)
+        self.clock.count_earlier(
+            gpu_seconds=progress.gpu_seconds, wall_clock_s=progress.wall_clock_s
+        )
+        self.evaluator = Evaluator(bench.base, bench.objective, order.spec)
+        self.samples = Samples(order.folder, output, fps=order.spec.video.fps or 1)
+        self.step_seconds: deque[float] = deque(maxlen=_RECENT_STEPS)
+        self._saved_step: int | None = None
+
+    def enter(self, phase: PhaseName) -> None:
+        self.output.emit(lines.Phase(at=utc_now(), step=self.progress.step, phase=phase))
+
+    def exhausted(self) -> StopReason | None:
+        """The ceiling that forbids another step."""
+        method = self.spec.method
+        videos = method.batch_size * method.gradient_accumulation
+        used = Used(
+            steps=self.progress.step,
+            reward_queries=self.progress.reward_queries,
+            gpu_seconds=self.clock.gpu_seconds,
+            wall_clock_s=self.clock.wall_clock_s,
+            now=utc_now(),
+            queries_per_step=videos * self.bench.objective.queries_per_training_video,
+            seconds_per_step=max(self.step_seconds, default=0.0),
+            base_evaluation_s=self.progress.base_evaluation_s,
+        )
+        return reached(self.spec.budget, used, cost_gpu_seconds=self.clock.cost_gpu_seconds)
+
+    def save(self) -> None:
+        """Writes a checkpoint of this step, unless this process has done so already."""
+        if self._saved_step == self.progress.step:
+            return
+        self.progress.gpu_seconds = self.clock.gpu_seconds
+        self.progress.wall_clock_s = self.clock.wall_clock_s
+        path = checkpoints.write(
+            self.folder.checkpoints,
+            step=self.progress.step,
+            fill=self._fill,
+            keep_last=self.spec.checkpoints.keep_last,
+        )
+        self._saved_step = self.progress.step
+        self.output.emit(
+            lines.Checkpoint(
+                at=utc_now(),
+                step=self.progress.step,
+                path=path.relative_to(self.folder.root).as_posix(),
+                files=described_tree(path, run_folder=self.folder.root),
+            )
+        )
+
+    def _fill(self, folder: Path) -> None:
+        self.bench.save(folder)
+        write_synced(folder / _STATE, self.progress.model_dump_json(indent=2).encode())
+        write_synced(folder / _METRICS, self.output.metrics_so_far())
+
+    def rescue(self) -> None:
+        """Saves the last finished step of a run that is failing, if that still works.
+
+        Raises nothing: the failure that brought the run here is the one to be told.
+        """
+        if self.progress.base_scores is None:
+            return
+        try:
+            self.save()
+        except Exception:
+            _log.exception("There is no checkpoint of step %d.", self.progress.step)
+
+
+def open_run(order: Order, *, stop: StopFlag, output: Output) -> Run:
+    """Loads everything and goes back to the newest whole checkpoint, if that is asked for.
+
+    Raises `SpecUnusable` for a checkpoint of another spec, `WeightsUnreadable`, `CheckpointUnusable`.
+    """
+    _warn_of_unpriced_cost(order, output)
+    folder = _checkpoint(order, output)
+    progress = TrainState(spec_hash=spec_hash(order.spec), versions=versions())
+    if folder is not None:
+        progress = _former_state(folder, progress, output)
+    output.go_back_to((folder / _METRICS).read_bytes() if folder else b"")
+    output.emit(lines.Phase(at=utc_now(), step=progress.step, phase="loading"))
+    bench = set_up(order)
+    if folder is not None:
+        bench.restore(folder)
+    run = Run(order, bench, progress, stop=stop, output=output)
+    _encode_prompts(run)
+    _announce(run, resumed_from=progress.step if folder else None)
+    return run
+
+
+def _checkpoint(order: Order, output: Output) -> Path | None:
+    def warn(code: str, message: str) -> None:
+        output.emit(lines.Warned(at=utc_now(), step=0, code=code, message=message))
+
+    if not order.resume:
+        return None
+    return checkpoints.newest_whole(order.folder.checkpoints, warn=warn)
+
+
+def _former_state(folder: Path, fresh: TrainState, output: Output) -> TrainState:
+    former = TrainState.model_validate_json((folder / _STATE).read_bytes())
+    if former.spec_hash != fresh.spec_hash:
+        raise SpecUnusable(
+            f"{folder.name} was written for another spec ({former.spec_hash}).",
+            hint="Resume with the very spec of that run, or start afresh in another folder.",
+        )
+    if former.versions != fresh.versions:
+        message = f"The checkpoint was written with {former.versions}, this is {fresh.versions}."
+        output.emit(
+            lines.Warned(at=utc_now(), step=former.step, code="versions_differ", message=message)
+        )
+    return former.model_copy(update={"versions": fresh.versions})
+
+
+def _warn_of_unpriced_cost(order: Order, output: Output) -> None:
+    if order.spec.budget.max_cost is None or order.spent.cost_gpu_seconds is not None:
+        return
+    message = "budget.max_cost is not enforced: what it buys was not given (--cost-gpu-seconds)."
+    output.emit(lines.Warned(at=utc_now(), step=0, code="cost_not_priced", message=message))
+
+
+def _encode_prompts(run: Run) -> None:
+    """Encodes every prompt that the rest of the run will use, then lets the text encoder go."""
+    spec, prompts = run.spec, run.bench.prompts
+    per_step = spec.method.batch_size * spec.method.gradient_accumulation
+    if spec.budget.max_steps * per_step < len(prompts):
+        videos = range(spec.budget.max_steps * per_step)
+        prompts = training_prompts(spec, prompts, videos)
+    texts = [p.prompt for p in prompts] + [pair.prompt.prompt for pair in run.evaluator.pairs]
+    _log.info("encoding %d prompts", len(set(texts)))
+    for text in dict.fromkeys(texts):
+        run.bench.base.encode_prompts([text], spec.video.negative_prompt)
+    run.bench.base.drop_text_encoder()
+
+
+def _announce(run: Run, *, resumed_from: int | None) -> None:
+    parameters = run.bench.adapter.parameters()
+    compute = run.bench.compute
+    run.output.emit(
+        lines.Started(
+            at=utc_now(),
+            step=run.progress.step,
+            resumed_from=resumed_from,
+            device=str(compute.device),
+            precision=str(compute.dtype).removeprefix("torch."),
+            steps_total=run.spec.budget.max_steps,
+            trainable_parameters=sum(parameter.numel() for _, parameter in parameters),
+            versions=run.progress.versions,
+        )
+    )
