@@ -1,0 +1,195 @@
+"""What a job yields besides numbers: samples, contact sheet, checkpoints, logs and the adapter.
+
+A worker stores the files first and then adds the row, by which alone readers find them; the row is
+refused when the attempt lost its lease, so a stale worker's files are never seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from domain import adapters, events, jobs
+from domain.errors import NotFound
+from domain.ids import new_id, to_public
+from domain.tables import Adapter, Attempt, Checkpoint, Evaluation, Job, Json, Sample
+from vader_core import lines
+
+
+def attempt_prefix(job_id: UUID, attempt: int) -> str:
+    """The object key under which all files of an attempt lie; it does not end in a slash."""
+    return f"jobs/{to_public('job', job_id)}/attempts/{attempt}"
+
+
+def add_sample(
+    session: Session, *, job_id: UUID, attempt: int, line: lines.Sample, key: str
+) -> Sample:
+    """Makes the stored video at `key` visible."""
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
+    place = {"job_id": job_id, "step": line.step, "pair": line.pair, "role": line.role}
+    values = {
+        "attempt": attempt,
+        "prompt_id": line.prompt_id,
+        "prompt": line.prompt,
+        "seed": line.seed,
+        "score": line.score,
+        "key": key,
+        "sha256": line.file.sha256,
+        "size_bytes": line.file.size_bytes,
+    }
+    row = insert(Sample).values(id=new_id(), **place, **values)
+    written = row.on_conflict_do_update(index_elements=list(place), set_=values)
+    sample: Sample = session.scalars(
+        written.returning(Sample), execution_options={"populate_existing": True}
+    ).one()
+    job.version += 1
+    told = {"sample_id": to_public("smp", sample.id), "role": line.role, "pair": line.pair}
+    _tell(session, job, "job.sample_ready", f"A video of the {line.role} is stored.", told, line)
+    return sample
+
+
+def add_sheet(session: Session, *, job_id: UUID, attempt: int, line: lines.Sheet, key: str) -> None:
+    """Makes the stored contact sheet at `key` the job's."""
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
+    job.sheet = _object(key, size_bytes=line.file.size_bytes, sha256=line.file.sha256)
+    job.version += 1
+
+
+def add_checkpoint(
+    session: Session, *, job_id: UUID, attempt: int, line: lines.Checkpoint, prefix: str
+) -> Checkpoint:
+    """Makes the checkpoint folder stored at the key `prefix` the one to go on from."""
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
+    files = _below(line.path, line.files)
+    values = {
+        "attempt": attempt,
+        "prefix": prefix,
+        "files": files,
+        "size_bytes": sum(file["size_bytes"] for file in files),
+        "expired_at": None,
+    }
+    row = insert(Checkpoint).values(id=new_id(), job_id=job_id, step=line.step, **values)
+    written = row.on_conflict_do_update(
+        index_elements=[Checkpoint.job_id, Checkpoint.step], set_=values
+    )
+    checkpoint: Checkpoint = session.scalars(
+        written.returning(Checkpoint), execution_options={"populate_existing": True}
+    ).one()
+    job.version += 1
+    told = {"checkpoint_id": to_public("ck", checkpoint.id), "size_bytes": checkpoint.size_bytes}
+    _tell(session, job, "job.checkpoint_saved", "A checkpoint is stored.", told, line)
+    return checkpoint
+
+
+def prune_checkpoints(session: Session, *, job_id: UUID, attempt: int, keep_last: int) -> list[str]:
+    """Gives up all but the newest `keep_last` checkpoints.
+
+    The key prefixes of those given up: the caller deletes their objects after the commit.
+    """
+    jobs.held(session, job_id=job_id, attempt=attempt)
+    kept = Checkpoint.job_id == job_id, Checkpoint.expired_at.is_(None)
+    newest = select(Checkpoint.id).where(*kept).order_by(Checkpoint.step.desc()).limit(keep_last)
+    given_up = (
+        update(Checkpoint)
+        .where(*kept, Checkpoint.id.not_in(newest))
+        .values(expired_at=func.clock_timestamp())
+        .returning(Checkpoint.prefix)
+        .execution_options(synchronize_session=False)
+    )
+    return list(session.scalars(given_up))
+
+
+def add_adapter(
+    session: Session, *, job_id: UUID, attempt: int, line: lines.Done, prefix: str
+) -> Adapter:
+    """Makes the adapter folder stored at the key `prefix` the job's, in place of an earlier one."""
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
+    files = _below(line.path, line.files)
+    return adapters.publish(session, job, step=line.step, prefix=prefix, files=files)
+
+
+def add_log(session: Session, *, job_id: UUID, attempt: int, key: str, file: lines.File) -> None:
+    """Notes where the attempt's log is stored."""
+    jobs.held(session, job_id=job_id, attempt=attempt)
+    session.execute(
+        update(Attempt)
+        .where(Attempt.job_id == job_id, Attempt.number == attempt)
+        .values(log=_object(key, size_bytes=file.size_bytes, sha256=file.sha256))
+    )
+
+
+def samples(
+    session: Session, *, job_id: UUID, step: int | None = None, prompt_id: str | None = None
+) -> list[Sample]:
+    """The job's videos by step and pair, base before adapter."""
+    query = select(Sample).where(Sample.job_id == job_id)
+    if step is not None:
+        query = query.where(Sample.step == step)
+    if prompt_id is not None:
+        query = query.where(Sample.prompt_id == prompt_id)
+    return list(session.scalars(query.order_by(Sample.step, Sample.pair, Sample.role.desc())))
+
+
+def sample(session: Session, *, project_id: UUID, sample_id: UUID) -> Sample:
+    """The sample. Raises `NotFound`, also for another project's."""
+    query = select(Sample).join(Job).where(Sample.id == sample_id, Job.project_id == project_id)
+    found = session.scalar(query)
+    if found is None:
+        raise NotFound(f"There is no sample {to_public('smp', sample_id)!r} in this project.")
+    return found
+
+
+def checkpoints(session: Session, *, job_id: UUID) -> list[Checkpoint]:
+    """The job's checkpoints, newest first, also those whose files are gone."""
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id)
+    return list(session.scalars(query.order_by(Checkpoint.step.desc())))
+
+
+def evaluations(session: Session, *, job_id: UUID) -> list[Evaluation]:
+    """The job's evaluations in the order they were made."""
+    query = select(Evaluation).where(Evaluation.job_id == job_id)
+    return list(session.scalars(query.order_by(Evaluation.step, Evaluation.created_at)))
+
+
+def attempts(session: Session, *, job_id: UUID) -> list[Attempt]:
+    """The job's attempts, the first first."""
+    query = select(Attempt).where(Attempt.job_id == job_id)
+    return list(session.scalars(query.order_by(Attempt.number)))
+
+
+def adapter(session: Session, *, project_id: UUID, adapter_id: UUID) -> Adapter:
+    """The adapter. Raises `NotFound`, also for another project's."""
+    found = session.get(Adapter, adapter_id)
+    if found is None or found.project_id != project_id:
+        raise NotFound(f"There is no adapter {to_public('ad', adapter_id)!r} in this project.")
+    return found
+
+
+def adapter_of(session: Session, *, job_id: UUID) -> Adapter | None:
+    """The job's adapter, if it has one."""
+    return session.scalar(select(Adapter).where(Adapter.job_id == job_id))
+
+
+def _below(folder: str, files: Sequence[lines.File]) -> list[Json]:
+    return [
+        {
+            "path": file.path.removeprefix(f"{folder}/"),
+            "size_bytes": file.size_bytes,
+            "sha256": file.sha256,
+        }
+        for file in files
+    ]
+
+
+def _object(key: str, *, size_bytes: int, sha256: str) -> Json:
+    return {"key": key, "size_bytes": size_bytes, "sha256": sha256}
+
+
+def _tell(
+    session: Session, job: Job, kind: str, message: str, data: Json, line: lines.Line
+) -> None:
+    events.append(session, job_id=job.id, type=kind, message=message, data=data, step=line.step)

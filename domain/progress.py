@@ -1,0 +1,172 @@
+"""What the trainer's lines change: counters, metrics, evaluations, phase and status, and the events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from domain import budgets, db, events, jobs, metrics
+from domain.ids import new_id
+from domain.job_status import Status
+from domain.tables import Attempt, Evaluation, Job, Json
+from vader_core import lines
+
+
+def record(session: Session, *, job_id: UUID, attempt: int, lines: Sequence[lines.AnyLine]) -> Job:
+    """Takes in a batch of the trainer's lines, in the order they were written.
+
+    Lines about files (sample, sheet, checkpoint) change nothing here: they count when the files are
+    stored (`domain.artifacts`); how an attempt ended is told to `domain.claims`. A step of which this
+    attempt has told already is left out, so a batch may be sent again. Raises `StaleAttempt`.
+    """
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
+    row = session.get_one(Attempt, (job_id, attempt))
+    for line in lines:
+        job = _taken_in(session, job, row, line)
+    _warn_of_budget(session, job, row)
+    job.version += 1
+    return job
+
+
+def _taken_in(session: Session, job: Job, attempt: Attempt, line: lines.AnyLine) -> Job:
+    match line:
+        case lines.Started():
+            return _started(session, job, attempt, line)
+        case lines.Phase():
+            return _phase(session, job, line)
+        case lines.Step():
+            _step(session, job, attempt, line)
+        case lines.EvaluationDone():
+            _evaluation(session, job, attempt, line)
+        case lines.Warned():
+            data: Json = {"code": line.code}
+            _tell(session, job, "job.warning", line.message, data, line)
+        case lines.Done():
+            return _done(session, job, line)
+    return job
+
+
+def _started(session: Session, job: Job, attempt: Attempt, line: lines.Started) -> Job:
+    attempt.trainer_started_at = line.at
+    attempt.resumed_from_step = line.resumed_from
+    attempt.environment = line.model_dump(
+        mode="json", include={"device", "precision", "trainable_parameters", "versions"}
+    )
+    job.steps_total = line.steps_total
+    if job.status != Status.STARTING:
+        return job
+    return jobs.move(session, job.id, to=Status.RUNNING, attempt=attempt.number)
+
+
+def _phase(session: Session, job: Job, line: lines.Phase) -> Job:
+    if line.phase == "exporting" and job.status == Status.RUNNING:
+        return jobs.move(session, job.id, to=Status.FINALIZING, attempt=job.attempt)
+    if job.status == Status.RUNNING and job.phase != line.phase:
+        job.phase = line.phase
+        data: Json = {"status": job.status, "phase": line.phase}
+        _tell(session, job, "job.phase_changed", f"Now {line.phase}.", data, line)
+    return job
+
+
+def _step(session: Session, job: Job, attempt: Attempt, line: lines.Step) -> None:
+    if line.step <= attempt.last_step:
+        return
+    attempt.last_step = line.step
+    job.step = max(job.step, line.step)
+    _count(job, reward_queries=line.reward_queries, gpu_seconds=line.gpu_seconds)
+    _count(job, evaluation_queries=line.evaluation_queries)
+    job.latest_metrics = line.model_dump(mode="json")
+    numbers = {
+        name: float(getattr(line, name))
+        for name in (
+            *("loss", "reward", "reward_std", "penalty", "grad_norm", "learning_rate"),
+            *("seconds", "peak_memory_bytes"),
+        )
+    }
+    rewards = {f"reward.{name}": value for name, value in line.rewards.items()}
+    metrics.put(session, place=_place(job, attempt, line), values=numbers | rewards)
+    message = f"Step {line.step} of {job.steps_total}: reward {line.reward:.4f}."
+    _tell(session, job, "job.metric", message, job.latest_metrics, line)
+
+
+def _evaluation(session: Session, job: Job, attempt: Attempt, line: lines.EvaluationDone) -> None:
+    _count(job, evaluation_queries=line.evaluation_queries)
+    data = line.model_dump(mode="json")
+    job.evaluation = data
+    values = {
+        "attempt": attempt.number,
+        "heldout_reward": line.heldout_reward,
+        "verdict": line.verdict,
+        "data": data,
+    }
+    row = insert(Evaluation).values(
+        id=new_id(), job_id=job.id, kind=line.kind, step=line.step, **values
+    )
+    place = [Evaluation.job_id, Evaluation.kind, Evaluation.step]
+    session.execute(row.on_conflict_do_update(index_elements=place, set_=values))
+    numbers = {"heldout_reward": line.heldout_reward}
+    if line.difference is not None:
+        numbers["heldout_delta"] = line.difference.delta
+    metrics.put(session, place=_place(job, attempt, line), values=numbers)
+    message = f"Held-out reward {line.heldout_reward:.4f} over {line.pairs} pairs."
+    _tell(session, job, "job.evaluation_done", message, data, line)
+
+
+def _done(session: Session, job: Job, line: lines.Done) -> Job:
+    _count(job, reward_queries=line.reward_queries, gpu_seconds=line.gpu_seconds)
+    _count(job, evaluation_queries=line.evaluation_queries)
+    job.step = max(job.step, line.step)
+    if job.status == Status.RUNNING:
+        return jobs.move(session, job.id, to=Status.FINALIZING, attempt=job.attempt)
+    return job
+
+
+def _count(job: Job, **totals: float) -> None:
+    """Counters only grow: what an attempt spends that starts from an older checkpoint is spent too."""
+    for name, total in totals.items():
+        setattr(job, name, max(getattr(job, name), total))
+
+
+def _place(job: Job, attempt: Attempt, line: lines.Line) -> Json:
+    # Both times are of the worker's clock, so the difference means something.
+    began = attempt.trainer_started_at or line.at
+    return {
+        "job_id": job.id,
+        "step": line.step,
+        "attempt": attempt.number,
+        "reward_queries": job.reward_queries,
+        "gpu_seconds": job.gpu_seconds,
+        "wall_s": job.wall_clock_s + (line.at - began) / timedelta(seconds=1),
+        "at": line.at,
+    }
+
+
+def _warn_of_budget(session: Session, job: Job, attempt: Attempt) -> None:
+    reached = budgets.usage(job, attempt, now=db.utc_now()).to_warn_of()
+    for ceiling in reached:
+        if ceiling.name in job.warned_ceilings:
+            continue
+        job.warned_ceilings = [*job.warned_ceilings, ceiling.name]
+        fraction = ceiling.fraction or 0.0
+        events.append(
+            session,
+            job_id=job.id,
+            type="job.budget_warning",
+            message=f"{fraction:.0%} of {ceiling.name} is used.",
+            data={
+                "ceiling": ceiling.name,
+                "limit": ceiling.limit,
+                "used": ceiling.used,
+                "fraction": fraction,
+            },
+        )
+
+
+def _tell(
+    session: Session, job: Job, kind: str, message: str, data: Json | None, line: lines.Line
+) -> None:
+    events.append(session, job_id=job.id, type=kind, message=message, data=data, step=line.step)

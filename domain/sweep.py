@@ -1,0 +1,133 @@
+"""The sweeper: makes every accepted job end, whatever was lost on the way.
+
+Each step is a short transaction that may run twice and may be cut off anywhere; one process at a time
+does them, by an advisory lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from domain import claims, db, queue
+from domain.job_status import Status
+from domain.settings import get_settings
+from domain.tables import Checkpoint, IdempotencyKey, Job, Worker
+
+SWEEP_LOCK = 7_306_002
+_HINTS_AT_ONCE = 500
+_ENDS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What a sweep did. `ran` False: another process was sweeping. The rest counts rows."""
+
+    ran: bool
+    requeued: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    hinted: int = 0
+    purged: int = 0
+
+
+def run_once() -> SweepReport:
+    """One sweep: ends lost attempts, fails what waited too long, rings again, purges."""
+    with db.exclusive(SWEEP_LOCK) as alone:
+        if not alone:
+            return SweepReport(ran=False)
+        ended = [*_each(_lease_ran_out, claims.lose), *_each(_waited_too_long, _expire)]
+        return SweepReport(
+            ran=True,
+            requeued=ended.count(Status.QUEUED),
+            failed=ended.count(Status.FAILED),
+            cancelled=ended.count(Status.CANCELLED),
+            hinted=_hint(),
+            purged=_purge(),
+        )
+
+
+def _each(
+    condition: Callable[[], ColumnElement[bool]], end: Callable[[Session, Job], Job]
+) -> list[str]:
+    """Ends the jobs for which `condition` holds, each in a transaction of its own.
+
+    Their new states. A row that another transaction holds is left for the next sweep.
+    """
+    states: list[str] = []
+    while len(states) < _ENDS_AT_ONCE:
+        with db.transaction() as session:
+            query = select(Job).where(condition()).order_by(Job.id).limit(1)
+            job = session.scalar(query.with_for_update(skip_locked=True))
+            if job is None:
+                break
+            states.append(end(session, job).status)
+    return states
+
+
+def _lease_ran_out() -> ColumnElement[bool]:
+    return Job.lease_until < func.clock_timestamp()
+
+
+def _waited_too_long() -> ColumnElement[bool]:
+    """A job that ran before is not expired: with a checkpoint, a worker can still end it in order."""
+    now = func.clock_timestamp()
+    too_long_in_queue = Job.started_at.is_(None) & (Job.queue_expires_at < now)
+    nothing_to_save = ~select(Checkpoint.id).where(Checkpoint.job_id == Job.id).exists()
+    too_late = (Job.deadline_at < now) & nothing_to_save
+    return (Job.status == Status.QUEUED) & (too_long_in_queue | too_late)
+
+
+def _expire(session: Session, job: Job) -> Job:
+    late = job.deadline_at is not None and job.deadline_at < db.utc_now()
+    what = "deadline_at passed" if late else "max_queue_s passed"
+    error = claims.JobError(
+        code="queue_expired",
+        message=f"{what} before a worker could start the job.",
+        hint="Nothing was spent. Submit it again with more time, or when less is queued.",
+    )
+    return claims.fail_queued(session, job, error)
+
+
+def _hint() -> int:
+    """Rings for queued jobs that no worker was told of lately."""
+    settings = get_settings()
+    old = func.clock_timestamp() - timedelta(seconds=settings.hint_age_s)
+    waiting = (
+        select(Job.id)
+        .where(Job.status == Status.QUEUED, Job.hinted_at < old)
+        .order_by(Job.priority, Job.created_at)
+        .limit(_HINTS_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    with db.transaction() as session:
+        told = (
+            update(Job)
+            .where(Job.id.in_(waiting.scalar_subquery()))
+            .values(hinted_at=func.clock_timestamp())
+            .returning(Job.id)
+            .execution_options(synchronize_session=False)
+        )
+        job_ids = list(session.scalars(told))
+        for job_id in job_ids:
+            db.after_commit(session, partial(queue.ring, job_id))
+    return len(job_ids)
+
+
+def _purge() -> int:
+    """Deletes answers kept for repeated requests, and workers not seen, for longer than promised."""
+    keep = timedelta(days=get_settings().idempotency_keep_days)
+    long_ago = func.clock_timestamp() - keep
+    with db.transaction() as session:
+        answers = delete(IdempotencyKey).where(IdempotencyKey.created_at < long_ago)
+        workers = delete(Worker).where(Worker.last_seen_at < long_ago)
+        gone = [
+            *session.scalars(answers.returning(IdempotencyKey.key)),
+            *session.scalars(workers.returning(Worker.name)),
+        ]
+    return len(gone)

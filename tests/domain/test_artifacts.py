@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain import artifacts, db, events
+from domain.claims import Claim
+from domain.errors import NotFound
+from domain.ids import to_public
+from domain.tables import Adapter, Attempt, Checkpoint, Sample
+from tests import lives, trainer_lines
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+def holder(claim: Claim) -> dict[str, UUID | int]:
+    return {"job_id": claim.job_id, "attempt": claim.attempt}
+
+
+def checkpoints(claim: Claim) -> list[Checkpoint]:
+    with db.read() as session:
+        return artifacts.checkpoints(session, job_id=claim.job_id)
+
+
+def test_keys_lie_below_job_and_attempt() -> None:
+    job_id = uuid4()
+    assert artifacts.attempt_prefix(job_id, 2) == f"jobs/{to_public('job', job_id)}/attempts/2"
+
+
+def test_a_finished_job_shows_all_it_yielded() -> None:
+    job = lives.succeeded()
+    with db.read() as session:
+        samples = artifacts.samples(session, job_id=job.id)
+        adapter = artifacts.adapter_of(session, job_id=job.id)
+        assert [sample.role for sample in samples] == ["base", "adapter"]
+        assert artifacts.samples(session, job_id=job.id, step=1) == []
+        assert len(artifacts.samples(session, job_id=job.id, prompt_id="p_1")) == 2
+        found = artifacts.sample(session, project_id=job.project_id, sample_id=samples[0].id)
+        assert adapter is not None
+        assert job.adapter_id == adapter.id
+        artifacts.adapter(session, project_id=job.project_id, adapter_id=adapter.id)
+    assert found.key.endswith("/attempts/1/samples/p_1-s11-base.mp4")
+    assert adapter.prefix.endswith("/attempts/1/adapter")
+    assert [file["path"] for file in adapter.files] == [
+        "adapter_model.safetensors",
+        "adapter_config.json",
+    ]
+    assert adapter.size_bytes == 20
+    assert job.sheet is not None
+    assert job.sheet["key"].endswith("/attempts/1/sheet.png")
+
+
+def test_another_projects_things_are_not_found() -> None:
+    job = lives.succeeded()
+    stranger = uuid4()
+    with db.read() as session:
+        sample = artifacts.samples(session, job_id=job.id)[0]
+        assert job.adapter_id is not None
+        with pytest.raises(NotFound):
+            artifacts.sample(session, project_id=stranger, sample_id=sample.id)
+        with pytest.raises(NotFound):
+            artifacts.adapter(session, project_id=stranger, adapter_id=job.adapter_id)
+
+
+def test_a_sample_stored_again_keeps_its_id() -> None:
+    claim = lives.training()
+    added: list[Sample] = []
+    for key in ("first", "second"):
+        with db.transaction() as session:
+            line = trainer_lines.sample()
+            added.append(artifacts.add_sample(session, **holder(claim), line=line, key=key))
+    assert added[0].id == added[1].id
+    with db.read() as session:
+        assert [s.key for s in artifacts.samples(session, job_id=claim.job_id)] == ["second"]
+
+
+def test_checkpoints_are_told_and_the_oldest_are_given_up() -> None:
+    claim = lives.training()
+    lives.checkpointed(claim, [10, 20, 30])
+    with db.transaction() as session:
+        given_up = artifacts.prune_checkpoints(session, **holder(claim), keep_last=2)
+    prefix = artifacts.attempt_prefix(claim.job_id, claim.attempt)
+    assert given_up == [f"{prefix}/checkpoints/step-000010"]
+    kept = checkpoints(claim)
+    assert [(row.step, row.expired_at is None) for row in kept] == [
+        (30, True),
+        (20, True),
+        (10, False),
+    ]
+    assert kept[0].files[0]["path"] == "adapter/adapter_model.safetensors"
+    with db.read() as session:
+        told = events.list_after(session, job_id=claim.job_id, types=["job.checkpoint_saved"])
+    assert [event.data["checkpoint_id"] for event in told][-1] == to_public("ck", kept[0].id)
+
+
+def test_a_checkpoint_made_again_by_a_later_attempt_takes_the_place_of_the_first() -> None:
+    first = lives.training()
+    lives.checkpointed(first, [10])
+    with db.transaction() as session:
+        lives.claims.release(session, **holder(first), reason="drained")
+    second = lives.claimed()
+    lives.checkpointed(second, [10])
+    assert [(row.step, row.attempt) for row in checkpoints(second)] == [(10, 2)]
+    assert "/attempts/2/" in checkpoints(second)[0].prefix
+
+
+def test_a_second_adapter_takes_the_place_of_the_first_under_the_same_id() -> None:
+    claim = lives.training()
+    added: list[Adapter] = []
+    for prefix in ("first", "second"):
+        with db.transaction() as session:
+            line = trainer_lines.done()
+            added.append(artifacts.add_adapter(session, **holder(claim), line=line, prefix=prefix))
+    assert added[0].id == added[1].id
+    with db.read() as session:
+        adapter = artifacts.adapter_of(session, job_id=claim.job_id)
+    assert adapter is not None
+    assert adapter.prefix == "second"
+
+
+def test_a_log_is_noted_on_its_attempt() -> None:
+    claim = lives.training()
+    with db.transaction() as session:
+        file = trainer_lines.file("trainer.log")
+        artifacts.add_log(session, **holder(claim), key="logs/1", file=file)
+    with db.read() as session:
+        attempt = session.get_one(Attempt, (claim.job_id, claim.attempt))
+    assert attempt.log == {"key": "logs/1", "size_bytes": 10, "sha256": trainer_lines.SHA256}

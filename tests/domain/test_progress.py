@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from domain import artifacts, db, events, metrics
+from domain.claims import Claim
+from domain.job_status import Status
+from domain.tables import Event, MetricPoint
+from tests import lives, trainer_lines
+from tests.trainer_lines import done, evaluation, phase, sample, started, step, warned
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+def history(claim: Claim, *types: str) -> list[Event]:
+    with db.read() as session:
+        return events.list_after(session, job_id=claim.job_id, types=types, limit=1000)
+
+
+def points(claim: Claim, *keys: str, max_points: int = 500) -> list[MetricPoint]:
+    with db.read() as session:
+        return metrics.series(
+            session, job_id=claim.job_id, keys=keys or None, max_points=max_points
+        )
+
+
+def test_the_trainers_first_line_makes_the_job_run() -> None:
+    lives.waiting()
+    claim = lives.claimed()
+    job = lives.told(claim, started(steps_total=7))
+    assert (job.status, job.phase, job.steps_total) == ("running", "loading", 7)
+    with db.read() as session:
+        attempt = artifacts.attempts(session, job_id=claim.job_id)[0]
+    assert attempt.environment is not None
+    assert attempt.environment["versions"] == {"torch": "2.13.0"}
+
+
+def test_phases_are_told_and_exporting_is_finalizing() -> None:
+    claim = lives.training()
+    assert lives.told(claim, phase("evaluating")).phase == "evaluating"
+    job = lives.told(claim, phase("exporting", step=20))
+    assert (job.status, job.phase) == ("finalizing", "exporting")
+    assert lives.told(claim, done()).status == "finalizing"
+    told = [event.data["phase"] for event in history(claim, "job.phase_changed")]
+    assert told == ["loading", "training", "evaluating", "exporting"]
+
+
+def test_a_step_counts_is_drawn_and_is_told() -> None:
+    claim = lives.training()
+    job = lives.told(claim, step(1), step(2))
+    assert (job.step, job.reward_queries, job.evaluation_queries) == (2, 16, 4)
+    assert job.gpu_seconds == 4
+    assert job.latest_metrics is not None
+    assert job.latest_metrics["reward"] == pytest.approx(0.02)
+    drawn = points(claim, "reward", "reward.tiny-action@1")
+    assert [(point.key, point.step, point.value) for point in drawn] == [
+        ("reward", 1, pytest.approx(0.01)),
+        ("reward", 2, pytest.approx(0.02)),
+        ("reward.tiny-action@1", 1, pytest.approx(0.01)),
+        ("reward.tiny-action@1", 2, pytest.approx(0.02)),
+    ]
+    last = drawn[1]
+    assert (last.reward_queries, last.gpu_seconds, last.wall_s) == (16, 4, 4)
+    told = history(claim, "job.metric")
+    assert [(event.step, event.attempt) for event in told] == [(1, 1), (2, 1)]
+
+
+def test_a_batch_that_is_sent_twice_counts_once() -> None:
+    claim = lives.training()
+    lives.told(claim, step(1), step(2))
+    lives.told(claim, step(1), step(2), step(3))
+    assert [event.step for event in history(claim, "job.metric")] == [1, 2, 3]
+
+
+def test_counters_never_fall_when_an_attempt_starts_from_an_older_checkpoint() -> None:
+    first = lives.training()
+    lives.told(first, *(step(number) for number in range(1, 11)))
+    with db.transaction() as session:
+        lives.claims.release(session, job_id=first.job_id, attempt=1, reason="drained")
+    second = lives.claimed()
+    again = step(6, gpu_seconds=22.0, reward=0.5)
+    job = lives.told(second, started(resumed_from=5), again)
+    assert (job.step, job.reward_queries, job.gpu_seconds) == (10, 80, 22)
+    rewards = {point.step: point for point in points(second, "reward")}
+    assert sorted(rewards) == list(range(1, 11))
+    assert (rewards[6].value, rewards[6].attempt) == (0.5, 2)
+    assert rewards[6].wall_s == pytest.approx(job.wall_clock_s + 12)
+
+
+def test_an_evaluation_is_kept_drawn_and_told() -> None:
+    claim = lives.training()
+    lives.told(claim, evaluation(kind="base", step=0, reward=0.5))
+    job = lives.told(claim, evaluation(reward=0.6))
+    assert job.evaluation is not None
+    assert (job.evaluation["verdict"], job.evaluation_queries) == ("improved", 8)
+    with db.read() as session:
+        kept = artifacts.evaluations(session, job_id=claim.job_id)
+    assert [(row.kind, row.heldout_reward) for row in kept] == [("base", 0.5), ("final", 0.6)]
+    drawn = points(claim, "heldout_reward", "heldout_delta")
+    assert [(p.key, p.step, p.value) for p in drawn] == [
+        ("heldout_delta", 20, pytest.approx(0.1)),
+        ("heldout_reward", 0, 0.5),
+        ("heldout_reward", 20, 0.6),
+    ]
+
+
+def test_an_evaluation_that_is_sent_twice_is_kept_once() -> None:
+    claim = lives.training()
+    lives.told(claim, evaluation())
+    lives.told(claim, evaluation(reward=0.7))
+    with db.read() as session:
+        kept = artifacts.evaluations(session, job_id=claim.job_id)
+    assert [row.heldout_reward for row in kept] == [0.7]
+
+
+def test_a_warning_is_told_and_files_wait_for_their_upload() -> None:
+    claim = lives.training()
+    before = lives.now(claim.job_id).last_seq
+    lives.told(claim, warned(), sample(), trainer_lines.sheet(), trainer_lines.checkpoint(1))
+    assert [event.data for event in history(claim, "job.warning")] == [
+        {"code": "checkpoint_corrupt"}
+    ]
+    assert lives.now(claim.job_id).last_seq == before + 1
+
+
+def test_eighty_percent_of_a_ceiling_is_told_once() -> None:
+    budget = {"max_steps": 10, "max_gpu_seconds": 20, "max_reward_queries": 1000}
+    claim = lives.training(budget=budget)
+    lives.told(claim, *(step(number) for number in range(1, 8)))
+    assert history(claim, "job.budget_warning") == []
+    lives.told(claim, step(8))
+    lives.told(claim, step(9))
+    warning = history(claim, "job.budget_warning")
+    assert [event.data for event in warning] == [
+        {"ceiling": "max_gpu_seconds", "limit": 20, "used": 16, "fraction": 0.8}
+    ]
+    assert warning[0].level == "warning"
+
+
+def test_a_job_being_cancelled_still_counts_what_is_spent() -> None:
+    claim = lives.training()
+    lives.cancel(claim.job_id)
+    job = lives.told(claim, step(1), phase("exporting"), done(step=1, stop_reason="cancelled"))
+    assert (job.status, job.gpu_seconds) == ("cancelling", 5)
+    assert lives.ended(claim, Status.CANCELLED).gpu_seconds == 5
+
+
+def test_a_long_series_is_thinned_and_keeps_its_end() -> None:
+    claim = lives.training()
+    lives.told(claim, *(step(number) for number in range(1, 101)))
+    few = points(claim, "reward", max_points=10)
+    assert len(few) <= 10
+    assert few[-1].step == 100
+    assert len(points(claim, "reward", max_points=100)) == 100
+
+
+def test_every_write_changes_the_version() -> None:
+    claim = lives.training()
+    versions = [lives.now(claim.job_id).version]
+    versions.append(lives.told(claim, step(1)).version)
+    lives.checkpointed(claim)
+    versions.append(lives.now(claim.job_id).version)
+    assert versions == sorted(set(versions))
+    assert lives.now(claim.job_id).updated_at >= lives.now(claim.job_id).created_at
+    assert timedelta(0) <= lives.now(claim.job_id).updated_at - lives.now(claim.job_id).queued_at

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import select, text
+
+from domain import db, queue, sweep, workers
+from domain.sweep import SweepReport
+from domain.tables import IdempotencyKey, Worker
+from tests import factories, lives, trainer_lines
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+ROOT = Path(__file__).parents[2]
+
+
+def sql(statement: str) -> None:
+    with db.transaction() as session:
+        session.execute(text(statement))
+
+
+def silence_all_workers() -> None:
+    sql("UPDATE jobs SET lease_until = clock_timestamp() - interval '1 s' WHERE owner IS NOT NULL")
+
+
+def test_with_nothing_to_do_a_sweep_does_nothing() -> None:
+    lives.waiting()
+    lives.training()
+    assert sweep.run_once() == SweepReport(ran=True)
+
+
+def test_jobs_of_silent_workers_go_back_end_or_are_cancelled() -> None:
+    again = lives.training()
+    asked = lives.training()
+    lives.checkpointed(asked)
+    lives.cancel(asked.job_id)
+    last = lives.training()
+    with db.transaction() as session:
+        statement = text("UPDATE jobs SET preemptions = -2 WHERE id = :id")
+        session.execute(statement, {"id": last.job_id})
+    silence_all_workers()
+    assert sweep.run_once() == SweepReport(ran=True, requeued=1, failed=1, cancelled=1)
+    assert lives.now(again.job_id).status == "queued"
+    assert lives.now(last.job_id).status == "failed"
+    cancelled = lives.now(asked.job_id)
+    assert cancelled.status == "cancelled"
+    assert cancelled.adapter_id is not None
+    assert sweep.run_once() == SweepReport(ran=True)
+
+
+def test_a_job_that_waited_longer_than_it_may_has_expired() -> None:
+    short = lives.waiting(budget={"max_steps": 1, "max_queue_s": 0.001})
+    patient = lives.waiting(budget={"max_steps": 1, "max_queue_s": 3600})
+    time.sleep(0.01)
+    assert sweep.run_once() == SweepReport(ran=True, failed=1)
+    expired = lives.now(short.id)
+    assert expired.error is not None
+    assert (expired.status, expired.error["code"]) == ("failed", "queue_expired")
+    assert "max_queue_s" in expired.error["message"]
+    assert lives.now(patient.id).status == "queued"
+
+
+def test_a_job_that_ran_before_does_not_expire_in_the_queue() -> None:
+    claim = lives.training(budget={"max_steps": 1, "max_queue_s": 0.001})
+    silence_all_workers()
+    assert sweep.run_once() == SweepReport(ran=True, requeued=1)
+    assert sweep.run_once() == SweepReport(ran=True)
+    assert lives.now(claim.job_id).status == "queued"
+
+
+def test_a_deadline_in_the_queue_fails_only_what_has_no_checkpoint() -> None:
+    fresh = lives.waiting()
+    started = lives.training(priority="high")
+    lives.checkpointed(started)
+    silence_all_workers()
+    sweep.run_once()
+    sql("UPDATE jobs SET deadline_at = clock_timestamp()")
+    assert sweep.run_once() == SweepReport(ran=True, failed=1)
+    failed = lives.now(fresh.id)
+    assert failed.error is not None
+    assert "deadline_at" in failed.error["message"]
+    assert lives.now(started.job_id).status == "queued"
+
+
+def test_a_queued_job_of_which_nobody_was_told_is_rung_for_again(redis_url: str) -> None:
+    job = lives.waiting()
+    queue.forget()
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        assert sweep.run_once().hinted == 0
+        sql("UPDATE jobs SET hinted_at = clock_timestamp() - interval '61 s'")
+        assert sweep.run_once().hinted == 1
+        assert sweep.run_once().hinted == 0
+        queue.forget()
+        messages = [json.loads(message) for message in client.lrange(queue.QUEUE, 0, -1)]
+    assert len(messages) == 1
+    assert messages[0]["headers"]["argsrepr"] == repr((str(job.id),)).replace("(", "[").replace(
+        ",)", "]"
+    )
+
+
+def test_old_answers_and_workers_are_purged_and_young_ones_kept() -> None:
+    with db.transaction() as session:
+        project = factories.project(session)
+        for key, days in (("young", 6), ("old", 8)):
+            session.add(
+                IdempotencyKey(
+                    project_id=project.id,
+                    key=key,
+                    fingerprint="f",
+                    status_code=202,
+                    headers={},
+                    body={},
+                    created_at=text(f"clock_timestamp() - interval '{days} days'"),
+                )
+            )
+        workers.beat(session, worker="here", hardware="cpu")
+        workers.beat(session, worker="gone", hardware="cpu")
+    sql("UPDATE workers SET last_seen_at = last_seen_at - interval '8 days' WHERE name = 'gone'")
+    assert sweep.run_once().purged == 2
+    with db.read() as session:
+        assert session.scalars(select(IdempotencyKey.key)).all() == ["young"]
+        assert session.scalars(select(Worker.name)).all() == ["here"]
+
+
+def test_one_process_sweeps_at_a_time() -> None:
+    with db.exclusive(sweep.SWEEP_LOCK) as alone:
+        assert alone
+        assert sweep.run_once() == SweepReport(ran=False)
+    assert sweep.run_once().ran
+
+
+def test_sweeps_at_the_same_time_end_each_job_once() -> None:
+    claims = [lives.training() for _ in range(4)]
+    silence_all_workers()
+    with ThreadPoolExecutor(3) as threads:
+        reports = list(threads.map(lambda _: sweep.run_once(), range(3)))
+    assert sum(report.requeued for report in reports) == 4
+    assert {lives.now(claim.job_id).status for claim in claims} == {"queued"}
+
+
+def test_a_sweep_that_is_killed_can_be_done_again() -> None:
+    """A process is killed somewhere in its sweep; the lock ends with it and nothing is half done."""
+    claims = [lives.training() for _ in range(6)]
+    for claim in claims:
+        lives.told(claim, trainer_lines.step(1))
+    silence_all_workers()
+    code = "from domain import sweep; print('go', flush=True); sweep.run_once()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    give_up_at = time.monotonic() + 10
+    while not sweep.run_once().ran:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+    assert {lives.now(claim.job_id).status for claim in claims} == {"queued"}
+    seqs = {lives.now(claim.job_id).last_seq for claim in claims}
+    assert len(seqs) == 1

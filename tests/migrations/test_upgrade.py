@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, NullPool, create_engine, inspect
+
+from domain.db import sqlalchemy_url
+from domain.tables import Base
+from migrations import config, upgrade
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def engine(empty_database_url: str) -> Iterator[Engine]:
+    engine = create_engine(sqlalchemy_url(empty_database_url), poolclass=NullPool)
+    yield engine
+    engine.dispose()
+
+
+def test_an_upgraded_empty_database_has_exactly_the_tables_of_the_code(
+    empty_database_url: str, engine: Engine
+) -> None:
+    upgrade(empty_database_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_several_processes_may_upgrade_at_once(empty_database_url: str, engine: Engine) -> None:
+    code = "import sys, migrations; migrations.upgrade(sys.argv[1])"
+    command_line = [sys.executable, "-c", code, empty_database_url]
+    processes = [subprocess.Popen(command_line, cwd=ROOT) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    assert set(inspect(engine).get_table_names()) == {"alembic_version", *Base.metadata.tables}
+
+
+def test_a_downgrade_leaves_nothing_behind(empty_database_url: str, engine: Engine) -> None:
+    upgrade(empty_database_url)
+    command.downgrade(config(empty_database_url), "base")
+    assert inspect(engine).get_table_names() == ["alembic_version"]
