@@ -1,0 +1,85 @@
+"""What one worker process does from start to end: look for jobs when a bell rings, run them one by one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+
+from domain import claims, db, queue, workers
+from domain.claims import Claim
+from domain.errors import Unavailable
+from domain.ids import to_public
+from domain.settings import get_settings
+from domain.store import open_store
+from worker import hardware, orphans, workspace
+from worker.attempt import Attempt, Surroundings
+
+log = logging.getLogger(__name__)
+
+
+class Duty:
+    """One per process. Everything but the sign of life happens in the thread that Celery runs tasks in."""
+
+    def __init__(self) -> None:
+        self.worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._drain = threading.Event()
+
+    def begin(self) -> None:
+        """Clears away what a worker that died here left, shows that this one lives, and looks for work."""
+        orphans.reap()
+        workspace.remove_leftovers(get_settings().work_dir)
+        threading.Thread(target=self._show_life, name="sign-of-life", daemon=True).start()
+        queue.ring()
+
+    def end(self) -> None:
+        """From now on nothing is claimed, and the running attempt goes back to the queue."""
+        self._drain.set()
+
+    def work_until_idle(self, bell: str) -> None:
+        """Claims and runs jobs until none waits. A bell that nobody needed ends here, quietly."""
+        ran = 0
+        try:
+            with db.transaction() as session:
+                workers.canary(session, worker=self.worker)
+            while not self._drain.is_set() and self._run_one():
+                ran += 1
+        except Unavailable as away:
+            log.warning("no look at the queue: %s The sweeper will ring again.", away)
+        if not ran:
+            log.info("nothing to do for the bell of job %s", bell or "(any)")
+
+    def _run_one(self) -> bool:
+        """Runs the job that is next for this worker. False: none waits."""
+        orphans.reap()
+        settings = get_settings()
+        around = Surroundings(settings=settings, store=open_store(settings), drain=self._drain)
+        asked_at = time.monotonic()
+        claim = self._claim()
+        if claim is None:
+            return False
+        log.info(
+            "attempt %d of %s, trace %s",
+            claim.attempt,
+            to_public("job", claim.job_id),
+            claim.trace_id,
+        )
+        Attempt(claim, around, held_since=asked_at).run()
+        return True
+
+    def _claim(self) -> Claim | None:
+        with db.transaction() as session:
+            return claims.claim(session, worker=self.worker, hardware=hardware.describe())
+
+    def _show_life(self) -> None:
+        every_s = get_settings().heartbeat_s
+        while True:
+            try:
+                with db.transaction() as session:
+                    workers.beat(session, worker=self.worker, hardware=hardware.describe())
+            except Unavailable:
+                log.warning("no sign of life: the database is away")
+            if self._drain.wait(every_s):
+                return

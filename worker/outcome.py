@@ -1,0 +1,150 @@
+"""What an attempt came to, judged from how its trainer ended. Pure."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from domain.claims import JobError
+from vader_core.lines import Checkpoint, Done, Failed, Step, StopReason
+from worker.stopping import Cause
+
+_KILLED = 128
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a trainer ended. `checkpoint` is the newest whole one, also of an earlier attempt."""
+
+    exit_status: int
+    cause: Cause | None
+    killed: bool
+    last_step: Step | None
+    done: Done | None
+    failed: Failed | None
+    checkpoint: Checkpoint | None
+
+    @property
+    def step(self) -> int:
+        """The last step that is known to be done."""
+        if self.last_step is not None:
+            return self.last_step.step
+        return self.checkpoint.step if self.checkpoint else 0
+
+
+@dataclass(frozen=True)
+class Succeeded:
+    done: Done
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """`done` names the exported adapter; None where the trainer did not get to it or nobody wants it."""
+
+    done: Done | None
+
+
+@dataclass(frozen=True)
+class Released:
+    """Back to the queue without being charged."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The attempt failed; the domain decides whether another one follows."""
+
+    error: JobError
+
+
+Outcome = Succeeded | Cancelled | Released | Broken
+
+
+def judge(ending: Ending) -> Outcome:
+    """A finished adapter counts even when the process then fell over on its way out."""
+    if ending.cause == "discarded":
+        return Cancelled(done=None)
+    if ending.cause == "cancelled":
+        return Cancelled(done=ending.done)
+    if ending.done is not None:
+        return Succeeded(done=ending.done)
+    if ending.failed is not None:
+        return Broken(_reported(ending.failed))
+    if ending.cause == "drained":
+        # Also when it was killed or had not come to handling signals: the machine goes away.
+        return Released(reason="drained")
+    if ending.cause == "hung":
+        return Broken(_error(ending, _HUNG))
+    if ending.killed and ending.cause in ("gpu_seconds", "wall_clock", "deadline", "cost"):
+        return _cut_off(ending, ending.cause)
+    return Broken(_unexplained(ending))
+
+
+def _cut_off(ending: Ending, ceiling: StopReason) -> Outcome:
+    done = _adapter_of_checkpoint(ending, ceiling)
+    return Succeeded(done=done) if done else Broken(_error(ending, _NO_TIME))
+
+
+def _adapter_of_checkpoint(ending: Ending, stop_reason: StopReason) -> Done | None:
+    """What a trainer that did not get to its end would have said: the newest checkpoint's adapter."""
+    checkpoint, last = ending.checkpoint, ending.last_step
+    if checkpoint is None:
+        return None
+    path = f"{checkpoint.path}/adapter"
+    return Done(
+        at=checkpoint.at,
+        step=checkpoint.step,
+        stop_reason=stop_reason,
+        verdict=None,
+        reward_queries=last.reward_queries if last else 0,
+        evaluation_queries=last.evaluation_queries if last else 0,
+        gpu_seconds=last.gpu_seconds if last else 0.0,
+        path=path,
+        files=[file for file in checkpoint.files if file.path.startswith(f"{path}/")],
+    )
+
+
+def _reported(failed: Failed) -> JobError:
+    return JobError(
+        code=failed.code,
+        message=failed.message,
+        hint=failed.hint,
+        fault=failed.fault,
+        retryable=failed.retryable,
+        step=failed.step,
+    )
+
+
+def _unexplained(ending: Ending) -> JobError:
+    if ending.cause is None and ending.exit_status == _KILLED + signal.SIGKILL:
+        return _error(ending, _HOST_OOM)
+    if ending.exit_status > _KILLED:
+        what = f"The trainer was ended by {signal.Signals(ending.exit_status - _KILLED).name}."
+    else:
+        what = f"The trainer ended with exit status {ending.exit_status} and gave no reason."
+    return _error(ending, JobError(code="trainer_crashed", message=what, hint=_SEE_LOG))
+
+
+_SEE_LOG = "The attempt's log has its last words."
+_HUNG = JobError(
+    code="trainer_hung",
+    message="The trainer gave no sign of life for far longer than a step takes, and was killed.",
+    hint="If one step or evaluation batch really takes that long, use smaller videos or batches.",
+)
+_HOST_OOM = JobError(
+    code="host_out_of_memory",
+    message="The trainer was killed from outside, most likely because the machine ran out of memory.",
+    hint="Use a smaller batch size, fewer or smaller frames, or a smaller decode_chunk_frames.",
+)
+_NO_TIME = JobError(
+    code="budget_too_small",
+    message="A ceiling of the budget was reached before the first checkpoint.",
+    hint="Raise the ceiling, or write checkpoints more often (checkpoints.every_steps).",
+    fault="user",
+    retryable=False,
+)
+
+
+def _error(ending: Ending, error: JobError) -> JobError:
+    return error.model_copy(update={"step": ending.step})
