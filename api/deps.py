@@ -1,0 +1,109 @@
+"""What routes are given: the caller, the settings, the catalogue, the object store, the doorbell
+and the streams.
+
+There is no session among them on purpose. A session held from a dependency into the route would keep a
+database connection while the request waits for a worker thread, and enough such requests wait for each
+other for ever. Routes open `db.read()` or `db.transaction()` for as long as they need it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request, params
+from fastapi.dependencies.models import Dependant
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.doorbell import Doorbell
+from api.problems import InputFault, InvalidParameters
+from api.streams import EventFeed
+from domain import api_keys, db
+from domain.api_keys import Caller
+from domain.errors import InvalidApiKey
+from domain.settings import Settings
+from domain.store import ObjectStore
+from vader_core.catalogue import Catalogue
+
+LABEL = "label.NAME"
+"""How a filter by label is declared; clients write the label's name for NAME."""
+
+_bearer = HTTPBearer(auto_error=False, description="An API key of a project: `vdr_live_...`")
+
+
+def current_caller(
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Caller:
+    """Whose API key the request carries. Raises `InvalidApiKey`."""
+    if credentials is None:
+        raise InvalidApiKey("Send `Authorization: Bearer vdr_live_...`.")
+    with db.transaction() as session:
+        return api_keys.verify(session, credentials.credentials)
+
+
+async def sound_parameters_only(request: Request) -> None:
+    """Refuses query parameters that the route does not have (a misspelt filter must not pass as none)
+    and values that Postgres cannot take."""
+    known = _query_names(request.scope["route"].dependant)
+    faults = []
+    for name, value in request.query_params.multi_items():
+        if name not in known and not (LABEL in known and name.startswith("label.")):
+            legal = f"Unknown parameter. Known: {', '.join(sorted(known)) or 'none'}."
+            faults.append(_query_fault(name, "unknown_parameter", legal))
+        elif "\0" in name + value:
+            faults.append(_query_fault(name, "illegal_character", "Text may not hold NUL."))
+    if faults:
+        raise InvalidParameters(faults)
+
+
+def _query_fault(name: str, code: str, detail: str) -> InputFault:
+    return InputFault(parameter=name, location="query", code=code, detail=detail)
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    """The query parameters of a route and of what it depends on."""
+    names = {parameter.alias for parameter in dependant.query_params}
+    return names.union(*(_query_names(needed) for needed in dependant.dependencies))
+
+
+# What needs no thread is a coroutine: the framework runs plain functions in its thread pool.
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def _catalogue(request: Request) -> Catalogue:
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue
+
+
+async def _store(request: Request) -> ObjectStore:
+    store: ObjectStore = request.app.state.store
+    return store
+
+
+async def _doorbell(request: Request) -> Doorbell:
+    doorbell: Doorbell = request.app.state.doorbell
+    return doorbell
+
+
+async def _feed(request: Request) -> EventFeed:
+    feed: EventFeed = request.app.state.feed
+    return feed
+
+
+CallerDep = Annotated[Caller, Depends(current_caller)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
+StoreDep = Annotated[ObjectStore, Depends(_store)]
+DoorbellDep = Annotated[Doorbell, Depends(_doorbell)]
+FeedDep = Annotated[EventFeed, Depends(_feed)]
+
+
+def scope(name: str) -> params.Depends:
+    """A dependency for routes that need a key with the scope `name`; others meet `MissingScope`."""
+
+    async def require(caller: CallerDep) -> None:
+        api_keys.require(caller, name)
+
+    dependency: params.Depends = Depends(require)
+    return dependency

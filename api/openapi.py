@@ -1,0 +1,123 @@
+"""The parts of OpenAPI that the framework cannot know: problems, raw bodies, tidy names."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from api.problems import MEDIA_TYPE, Problem, kinds
+from api.schemas.jobs import CancelRequest
+from api.schemas.prompt_sets import PromptSetRequest
+from vader_core.spec import JobSpec
+
+REF = "#/components/schemas/{model}"
+# Problems, and bodies that routes read as raw documents so that all of their faults are told at once.
+_DESCRIBED: tuple[type[BaseModel], ...] = (Problem, JobSpec, CancelRequest, PromptSetRequest)
+
+_DESCRIPTION = """\
+Align video diffusion models with reward gradients: POST a job, watch it, download the adapter.
+
+Errors are `application/problem+json` (RFC 9457) with all faults of an input at once. POST needs an
+`Idempotency-Key`: the same key with the same body gives the same answer for at least 7 days. Lists are
+paged by `cursor`. Times are RFC 3339 in UTC, names ending in `_s` are seconds.
+"""
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The declaration of problem answers with these statuses, an example for every code."""
+    return {status: _problem_response(status) for status in statuses}
+
+
+def _problem_response(status: int) -> dict[str, Any]:
+    meant = {code: advice for code, (its, advice) in kinds().items() if its == status}
+    examples = {code: {"value": _example(status, code, text)} for code, text in meant.items()}
+    return {
+        "description": ", ".join(f"`{code}`" for code in meant),
+        "content": {
+            MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": examples}
+        },
+    }
+
+
+def _example(status: int, code: str, text: str) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": f"https://vader.example/problems/{code.replace('_', '-')}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": text,
+        "instance": "/v1/jobs",
+        "code": code,
+        "retryable": code in {"idempotency_in_progress", "unavailable"},
+        "request_id": "req_0f3a9c52d1e84b6f8a7c6d5e4f3a2b1c",
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    }
+    if code == "validation_failed":
+        example["errors"] = [
+            {
+                "pointer": "/video/num_frames",
+                "code": "not_in_set",
+                "detail": "tiny-wan needs 1 to 25 frames of the form 2k+1; got 8.",
+                "nearest": [7, 9],
+            }
+        ]
+    return example
+
+
+def posts(body: type[BaseModel], *, example: dict[str, Any], required: bool) -> dict[str, Any]:
+    """`openapi_extra` of a POST that reads a raw `body` and needs an Idempotency-Key."""
+    schema = {"$ref": REF.format(model=body.__name__)}
+    return {
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": True,
+                "description": "Your own text, new for every new wish; at most 255 characters.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "example": "5f2d8c1e-create-ads-v4",
+            }
+        ],
+        "requestBody": {
+            "required": required,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        },
+    }
+
+
+def operation_id(route: APIRoute) -> str:
+    """The route function's name: generated clients get `create_job`, `list_jobs` and so on."""
+    return route.name
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` describe itself with the raw bodies and problems among its schemas."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _schema(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _schema(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=_DESCRIPTION,
+        routes=app.routes,
+        separate_input_output_schemas=False,
+    )
+    described: list[tuple[type[BaseModel], Literal["validation"]]] = [
+        (model, "validation") for model in _DESCRIBED
+    ]
+    _, extra = models_json_schema(described, ref_template=REF)
+    components = schema.setdefault("components", {}).setdefault("schemas", {})
+    for name, definition in extra["$defs"].items():
+        components.setdefault(name, definition)
+    return schema

@@ -1,0 +1,45 @@
+"""Base models and rewards: what jobs can be made of."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.deps import CatalogueDep
+from api.openapi import problems
+from api.schemas.catalogue import BaseModelPage, BaseModelShape, RewardPage, RewardShape
+from domain.errors import NotFound
+from vader_core.resolve import find_row
+
+router = APIRouter(tags=["catalogue"])
+
+
+@router.get("/base-models")
+def list_base_models(catalogue: CatalogueDep) -> BaseModelPage:
+    """All base models with their limits and defaults."""
+    rows = [BaseModelShape.of(row) for row in catalogue.base_models.values()]
+    return BaseModelPage(data=rows, next_cursor=None, has_more=False)
+
+
+@router.get("/base-models/{base_model_id}", responses=problems(404))
+def get_base_model(base_model_id: str, catalogue: CatalogueDep) -> BaseModelShape:
+    """One base model by `id` or `id@version`."""
+    row = find_row(base_model_id, catalogue.base_models)
+    if row is None:
+        raise NotFound(f"There is no base model {base_model_id[:100]!r}.")
+    return BaseModelShape.of(row)
+
+
+@router.get("/rewards")
+def list_rewards(catalogue: CatalogueDep) -> RewardPage:
+    """All rewards with the JSON Schema of their `params`."""
+    rows = [RewardShape.of(row) for row in catalogue.rewards.values()]
+    return RewardPage(data=rows, next_cursor=None, has_more=False)
+
+
+@router.get("/rewards/{reward_id}", responses=problems(404))
+def get_reward(reward_id: str, catalogue: CatalogueDep) -> RewardShape:
+    """One reward by `id` or `id@version`."""
+    row = find_row(reward_id, catalogue.rewards)
+    if row is None:
+        raise NotFound(f"There is no reward {reward_id[:100]!r}.")
+    return RewardShape.of(row)

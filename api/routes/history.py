@@ -1,0 +1,113 @@
+"""What a job has left behind so far: metrics, evaluations, attempts, checkpoints, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+
+from api.deps import CallerDep, SettingsDep, StoreDep, scope
+from api.links import link_to
+from api.openapi import problems
+from api.schemas.artifacts import (
+    CheckpointPage,
+    CheckpointShape,
+    SamplePage,
+    SampleShape,
+    sample_filename,
+)
+from api.schemas.history import (
+    AttemptPage,
+    AttemptShape,
+    Axis,
+    EvaluationRound,
+    EvaluationShape,
+    MetricsShape,
+    series_of,
+)
+from domain import artifacts, db, ids, jobs, metrics
+from domain.api_keys import Caller
+
+router = APIRouter(
+    prefix="/jobs/{job_id}",
+    tags=["jobs"],
+    responses=problems(403, 404),
+    dependencies=[scope("jobs:read")],
+)
+
+
+@contextmanager
+def _of_job(caller: Caller, job_id: str) -> Iterator[tuple[Session, UUID]]:
+    """A session to read what belongs to the caller's job. Raises `NotFound`."""
+    job_uuid = ids.from_public("job", job_id)
+    with db.read() as session:
+        jobs.glimpse(session, project_id=caller.project_id, job_id=job_uuid)
+        yield session, job_uuid
+
+
+@router.get("/metrics")
+def get_job_metrics(
+    job_id: str,
+    caller: CallerDep,
+    keys: Annotated[
+        list[str] | None, Query(alias="key", description="Only these metrics; may be repeated.")
+    ] = None,
+    x: Axis = "step",
+    max_points: Annotated[int, Query(ge=2, le=5000, description="Of each metric.")] = 500,
+) -> MetricsShape:
+    """The job's curves over steps, reward queries, GPU-seconds or seconds since the start."""
+    with _of_job(caller, job_id) as (session, job_uuid):
+        points = metrics.series(session, job_id=job_uuid, keys=keys, max_points=max_points)
+    return MetricsShape(job_id=job_id, x=x, series=series_of(points, x))
+
+
+@router.get("/evaluation")
+def get_job_evaluation(job_id: str, caller: CallerDep) -> EvaluationShape:
+    """Adapter against base on the held-out prompts: every evaluation so far, and the verdict."""
+    with _of_job(caller, job_id) as (session, job_uuid):
+        rows = artifacts.evaluations(session, job_id=job_uuid)
+    rounds = [EvaluationRound.of(row) for row in rows]
+    final = next((found for found in reversed(rounds) if found.kind == "final"), None)
+    verdict = None if final is None else final.verdict
+    return EvaluationShape(job_id=job_id, verdict=verdict, final=final, rounds=rounds)
+
+
+@router.get("/attempts")
+def list_job_attempts(job_id: str, caller: CallerDep) -> AttemptPage:
+    """Every try of a worker at the job, first to latest."""
+    with _of_job(caller, job_id) as (session, job_uuid):
+        rows = artifacts.attempts(session, job_id=job_uuid)
+    shown = [AttemptShape.of(row) for row in rows]
+    return AttemptPage(data=shown, next_cursor=None, has_more=False)
+
+
+@router.get("/checkpoints")
+def list_job_checkpoints(job_id: str, caller: CallerDep) -> CheckpointPage:
+    """The job's checkpoints, newest first; the files of older ones are given up for newer ones."""
+    with _of_job(caller, job_id) as (session, job_uuid):
+        rows = artifacts.checkpoints(session, job_id=job_uuid)
+    shown = [CheckpointShape.of(row) for row in rows]
+    return CheckpointPage(data=shown, next_cursor=None, has_more=False)
+
+
+@router.get("/samples")
+def list_job_samples(
+    job_id: str,
+    caller: CallerDep,
+    store: StoreDep,
+    settings: SettingsDep,
+    step: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+    prompt_id: Annotated[str | None, Query(max_length=100)] = None,
+) -> SamplePage:
+    """Videos of held-out prompts, base and adapter under the same `pair`."""
+    with _of_job(caller, job_id) as (session, job_uuid):
+        rows = artifacts.samples(session, job_id=job_uuid, step=step, prompt_id=prompt_id)
+    shown = [
+        SampleShape.of(row, link_to(store, settings, key=row.key, filename=sample_filename(row)))
+        for row in rows
+    ]
+    return SamplePage(data=shown, next_cursor=None, has_more=False)

@@ -1,0 +1,1 @@
+"""The shapes that clients see, apart from the tables behind them."""

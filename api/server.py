@@ -1,0 +1,53 @@
+"""Serves the API by uvicorn with the settings that it needs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+from api.app import create_app
+from api.doorbell import Doorbell
+
+# Streams end by themselves when the server stops; this bounds a request that does not.
+STOP_WITHIN_S = 10
+
+
+class Server(uvicorn.Server):
+    """Ends open streams first: uvicorn waits for open connections, and theirs would never close."""
+
+    def __init__(self, config: uvicorn.Config, doorbell: Doorbell) -> None:
+        super().__init__(config)
+        self.doorbell = doorbell
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.doorbell.close()
+        await super().shutdown(sockets)
+
+
+def make_server(*, host: str, port: int) -> Server:
+    """A server for `create_app()`, not started yet. Port 0 takes a free one."""
+    app = create_app()
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        # The API's own access log leaves query strings out: they hold the signatures of links.
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+    )
+    return Server(config, app.state.doorbell)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    with suppress(KeyboardInterrupt):
+        make_server(host=arguments.host, port=arguments.port).run()

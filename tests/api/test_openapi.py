@@ -1,0 +1,97 @@
+"""The API's description of itself: what clients are generated from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from domain.errors import DomainError
+from tests.api.teams import Team
+
+KEYLESS = ("/livez", "/readyz", "/problems/{kind}", "/v1/objects/{key}")
+
+
+@pytest.fixture
+def schema(client: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def operations(schema: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (path, method, operation)
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_every_operation_has_a_tidy_id_a_description_and_its_answers(
+    schema: dict[str, Any],
+) -> None:
+    assert schema["openapi"].startswith("3.1")
+    found = operations(schema)
+    names = [operation["operationId"] for _, _, operation in found]
+    assert len(set(names)) == len(names)
+    for path, method, operation in found:
+        assert operation["operationId"].replace("_", "").isalpha()
+        assert operation["description"], path
+        good = [answer for status, answer in operation["responses"].items() if status < "400"]
+        assert good, path
+        if path not in KEYLESS:
+            assert operation["security"] == [{"HTTPBearer": []}]
+            assert {"401", "422", "503"} <= set(operation["responses"])
+        if method == "post":
+            body = operation["requestBody"]["content"]["application/json"]
+            assert body["example"]
+            assert body["schema"]["$ref"].rpartition("/")[2] in schema["components"]["schemas"]
+            headers = {parameter["name"]: parameter for parameter in operation["parameters"]}
+            assert headers["Idempotency-Key"]["required"] is True
+
+
+def test_every_problem_answer_has_the_one_shape_and_an_example(schema: dict[str, Any]) -> None:
+    for path, _, operation in operations(schema):
+        for status, answer in operation["responses"].items():
+            if status < "400":
+                continue
+            content = answer["content"]["application/problem+json"]
+            assert content["schema"]["$ref"].endswith("/Problem"), path
+            assert all(e["value"]["status"] == int(status) for e in content["examples"].values())
+
+
+def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
+    known = {f"#/components/schemas/{name}" for name in schema["components"]["schemas"]}
+
+    def references(value: object) -> set[str]:
+        if isinstance(value, dict):
+            own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+            return own.union(*(references(member) for member in value.values()))
+        if isinstance(value, list):
+            return set().union(*(references(member) for member in value))
+        return set()
+
+    assert references(schema) <= known
+    assert "label.NAME" in str(schema["paths"]["/v1/jobs"]["get"]["parameters"])
+
+
+def test_the_examples_are_accepted(client: TestClient, schema: dict[str, Any]) -> None:
+    for path in ("/v1/jobs", "/v1/prompt-sets"):
+        operation = schema["paths"][path]["post"]
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        answer = client.post(path, json=example, headers={"Idempotency-Key": path})
+        assert answer.is_success, answer.text
+
+
+def test_every_code_that_clients_can_meet_is_described(client: TestClient) -> None:
+    waiting = [DomainError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.status < 500 and kind.code != "stale_attempt":
+            answer = client.get(f"/problems/{kind.code.replace('_', '-')}")
+            assert answer.json()["status"] == kind.status, kind
+
+
+def test_the_documentation_page_is_served(anonymous: TestClient, team: Team) -> None:
+    assert "swagger" in anonymous.get("/docs").text.lower()
