@@ -1,0 +1,14 @@
+"""The typed Python client of the service and the `vader` command. Imports none of the other packages.
+
+>>> from client import VaderClient
+>>> with VaderClient("http://127.0.0.1:8000", "vdr_live_...") as vader:
+...     job = vader.create_job({"base_model": "tiny-unet", ...})
+...     for event in vader.events(job.id):
+...         print(event.type, event.message)
+"""
+
+from client.api import VaderClient
+from client.errors import RequestRefused, Unreachable, VaderError
+from client.models import Event, Job
+
+__all__ = ["Event", "Job", "RequestRefused", "Unreachable", "VaderClient", "VaderError"]
