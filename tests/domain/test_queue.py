@@ -92,7 +92,7 @@ def test_a_process_with_unsent_bells_ends_at_once(
         os.kill(pid := process_id(url), signal.SIGSTOP)
         code = "from domain import queue; [queue.ring() for _ in range(3000)]"
         try:
-            done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=30, check=False)
+            done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120, check=False)
         finally:
             os.kill(pid, signal.SIGCONT)
     assert done.returncode == 0

@@ -40,7 +40,7 @@ def test_several_processes_may_upgrade_at_once(empty_database_url: str, engine: 
     code = "import sys, migrations; migrations.upgrade(sys.argv[1])"
     command_line = [sys.executable, "-c", code, empty_database_url]
     processes = [subprocess.Popen(command_line, cwd=ROOT) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert set(inspect(engine).get_table_names()) == {"alembic_version", *Base.metadata.tables}
 
 

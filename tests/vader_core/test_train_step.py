@@ -15,6 +15,8 @@ def steps_of(folder: Path, **method: Any) -> list[lines.Step]:
     status, seen = Trainer(folder)(
         budget={"max_steps": 2},
         method=method,
+        # A reward whose training climbs the score itself: the loss is then minus the reward.
+        rewards=[{"reward": "tiny-text-match"}],
         evaluation={"num_prompts": 1, "seeds": [1], "samples_to_keep": 0},
     )
     assert status == 0
