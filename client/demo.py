@@ -34,8 +34,9 @@ from client.stack.folder import read_json, write_private
 from client.stack.processes import Child, Command, wait_until
 
 EXIT_NOT_IMPROVED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 5, 130
-# A small machine has two cores, and nothing else to do while the demo runs.
-_TRAINER_THREADS = 2
+# The tiny models gain little from a second thread, and two threads that wait for each other crawl as soon
+# as anything else wants one of the cores.
+_TRAINER_THREADS = 1
 _READY_S = 400.0
 _STOP_S = 60.0
 _NAME_LENGTH = 60
