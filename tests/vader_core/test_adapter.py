@@ -26,7 +26,7 @@ from diffusers import DiffusionPipeline
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-base, inputs, result, *sources = sys.argv[1:]
+base, inputs, result, guidance, *sources = sys.argv[1:]
 given = load_file(inputs)
 found = {}
 for number, source in enumerate(sources):
@@ -40,7 +40,7 @@ for number, source in enumerate(sources):
     found[str(number)] = pipeline(
         prompt_embeds=given["cond"], negative_prompt_embeds=given["uncond"],
         latents=given["noise"], width=16, height=16, num_frames=3, num_inference_steps=3,
-        guidance_scale=3.0, output_type="latent",
+        guidance_scale=float(guidance), output_type="latent",
     ).frames.contiguous()
 assert not any(name.startswith("vader_core") for name in sys.modules)
 save_file(found, result)
@@ -76,7 +76,8 @@ def latents_elsewhere(scene: Scene, sources: list[Path], scratch: Path) -> list[
         "noise": scene.noise,
     }
     save_file(tensors, inputs)
-    arguments = [str(path) for path in (scene.base.row.folder, inputs, result, *sources)]
+    guidance = scene.video.guidance_scale
+    arguments = [str(a) for a in (scene.base.row.folder, inputs, result, guidance, *sources)]
     subprocess.run([sys.executable, "-c", SCRIPT, *arguments], check=True, cwd=scratch)
     found = load_file(result)
     return [found[str(number)] for number in range(len(sources))]
