@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
@@ -110,6 +111,12 @@ def claim(session: Session, *, worker: str, hardware: str) -> Claim | None:
     job = session.scalar(waiting)
     if job is None:
         return None
+    try:
+        spec = JobSpec.model_validate(job.spec)
+    except ValidationError as wrong:
+        # Raised, this would stand before every job behind it, again and again.
+        fail_queued(session, job, _spec_unreadable(wrong))
+        return claim(session, worker=worker, hardware=hardware)
     job.attempt += 1
     job = jobs.move(
         session,
@@ -123,7 +130,7 @@ def claim(session: Session, *, worker: str, hardware: str) -> Claim | None:
     session.execute(
         insert(Attempt).values(job_id=job.id, number=job.attempt, worker=worker, hardware=hardware)
     )
-    return _claim(session, job)
+    return _claim(session, job, spec)
 
 
 def heartbeat(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
@@ -235,8 +242,17 @@ def fail_queued(session: Session, job: Job, error: JobError) -> Job:
     return _fail(session, job, _completed(session, job, error), outcome=None)
 
 
-def _claim(session: Session, job: Job) -> Claim:
-    spec = JobSpec.model_validate(job.spec)
+def _spec_unreadable(wrong: ValidationError) -> JobError:
+    places = ["/" + "/".join(str(part) for part in fault["loc"]) for fault in wrong.errors()]
+    return JobError(
+        code="spec_unusable",
+        message=f"This version of the service cannot read the job's spec: {', '.join(places)}.",
+        hint="Nothing was spent. Submit the job again.",
+        retryable=False,
+    )
+
+
+def _claim(session: Session, job: Job, spec: JobSpec) -> Claim:
     if spec.prompts.prompt_set is not None:
         prompts = prompt_sets.load(
             session, project_id=job.project_id, reference=spec.prompts.prompt_set

@@ -336,3 +336,23 @@ def test_a_claim_knows_when_its_job_was_made() -> None:
     lives.waiting()
     age = datetime.now(UTC) - lives.claimed().created_at
     assert abs(age.total_seconds()) < 60
+
+
+def test_a_spec_that_can_no_longer_be_read_fails_its_job_and_stops_no_other() -> None:
+    with db.transaction() as session:
+        project_id = factories.project(session).id
+        unreadable, sound = (factories.job(session, project_id) for _ in range(2))
+        session.execute(
+            text("UPDATE jobs SET spec = jsonb_set(spec, '{former_field}', '1') WHERE id = :id"),
+            {"id": unreadable.id},
+        )
+    with db.transaction() as session:
+        claim = claims.claim(session, worker="w1", hardware=HARDWARE)
+    assert claim is not None
+    assert claim.job_id == sound.id
+    with db.read() as session:
+        failed = session.get_one(Job, unreadable.id)
+        assert failed.status == Status.FAILED
+        assert failed.error is not None
+        assert failed.error["code"] == "spec_unusable"
+        assert "/former_field" in failed.error["message"]
