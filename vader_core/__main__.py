@@ -1,6 +1,10 @@
-"""`python -m vader_core train SPEC.json --out DIR [--resume]`: a whole job without a service.
+"""`python -m vader_core train|score|fetch|convert|memory`: jobs and scores without a service, and the weights for them.
 
-The spec is checked and signals are caught before torch is imported, which takes seconds.
+`train SPEC.json --out DIR [--resume]` runs a job: the spec is checked and signals are caught before
+torch is imported, which takes seconds. `score REQUEST.json --out RESULT.json` tries a reward on a few
+videos. `fetch ROW` copies a row's weights from the hub and pins them;
+`convert NAME` rewrites weights that are published in another format. `memory` says how much GPU memory
+a job takes, without weights.
 """
 
 from __future__ import annotations
@@ -9,22 +13,33 @@ import argparse
 import importlib
 import json
 import logging
+import re
 import sys
 import time
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from vader_core.catalogue import Catalogue
+from vader_core import score_command
+from vader_core.catalogue import DEFAULT_WEIGHTS_DIR, Catalogue
 from vader_core.ceilings import Spent
-from vader_core.errors import SpecUnusable, TrainerError
+from vader_core.errors import (
+    EXIT_DONE,
+    CatalogueUnusable,
+    SpecUnusable,
+    TrainerError,
+    WeightsUnreadable,
+)
 from vader_core.faults import InvalidSpec
 from vader_core.order import Order, fail, storage_fault
 from vader_core.output import Output
 from vader_core.resolve import check
+from vader_core.row_faults import WEIGHTS_NOT_INSTALLED
 from vader_core.run_folder import RunFolder
 from vader_core.spec import JobSpec
 from vader_core.stopping import StopFlag
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,21 +49,35 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
+    if asked.command == "train":
+        return _train(asked, started)
+    if asked.command == "score":
+        return _score(asked, started)
+    try:
+        {"fetch": _fetch, "convert": _convert, "memory": _memory}[asked.command](asked)
+    except TrainerError as error:
+        _log.error("%s: %s %s", error.code, error.message, error.hint)
+        return error.exit_status
+    return EXIT_DONE
+
+
+def _train(asked: argparse.Namespace, started: float) -> int:
     folder = RunFolder(asked.out)
     output = Output(folder.metrics)
     stop = StopFlag(folder.stop_file)
     stop.catch_signals()
     try:
-        catalogue = _catalogue(asked.catalogue)
+        catalogue = Catalogue.load(asked.catalogue, weights_dir=asked.weights)
         spec = _spec(asked.spec, catalogue)
         folder.prepare(spec, resume=asked.resume)
-    except SpecUnusable as error:
+    except (CatalogueUnusable, SpecUnusable, WeightsUnreadable) as error:
         return fail(error, output, folder)
     except OSError as error:
         return fail(_folder_fault(error), output, folder)
     order = Order(
         spec=spec,
         catalogue=catalogue,
+        images=asked.images or asked.spec.parent / "images",
         folder=folder,
         resume=asked.resume,
         device=asked.device,
@@ -66,6 +95,68 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
+def _score(asked: argparse.Namespace, started: float) -> int:
+    order = score_command.Order(
+        request=asked.request,
+        out=asked.out,
+        catalogue=asked.catalogue,
+        weights=asked.weights,
+        device=asked.device,
+        threads=asked.threads,
+        started=started,
+    )
+    return score_command.run(order)
+
+
+def _fetch(asked: argparse.Namespace) -> None:
+    catalogue = Catalogue.load(asked.catalogue, weights_dir=asked.weights)
+    # Imported only now: `train` has no use for a hub client.
+    fetch = importlib.import_module("vader_core.fetch")
+    order = fetch.Order(
+        row_id=asked.row,
+        variant=asked.variant,
+        revision=asked.revision,
+        named=tuple(asked.file),
+        endpoint=asked.endpoint,
+    )
+    fetch.fetch(order, catalogue, asked.weights)
+
+
+def _convert(asked: argparse.Namespace) -> None:
+    # Imported only now: converters need torch.
+    convert_command = importlib.import_module("vader_core.convert_command")
+    convert_command.run(asked.name, dict(asked.source), asked.out)
+
+
+def _memory(asked: argparse.Namespace) -> None:
+    catalogue = Catalogue.load(asked.catalogue, weights_dir=asked.weights)
+    # Imported only now: the estimate needs torch.
+    memory_command = importlib.import_module("vader_core.memory_command")
+    sizes = ("width", "height", "num_frames")
+    settings = memory_command.Settings(
+        reward=asked.reward,
+        video={name: getattr(asked, name) for name in sizes if getattr(asked, name)},
+        differentiable_steps=asked.differentiable_steps,
+    )
+    order = memory_command.Asked(
+        asked.spec, asked.base_model, settings, as_json=asked.json, write=asked.write
+    )
+    memory_command.run(order, catalogue)
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=PATH")
+    return name, Path(path)
+
+
+def _commit(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a commit of 40 hex digits")
+    return text
+
+
 def _spec(path: Path, catalogue: Catalogue) -> JobSpec:
     try:
         document: JsonValue = json.loads(path.read_text(encoding="utf-8"))
@@ -76,6 +167,9 @@ def _spec(path: Path, catalogue: Catalogue) -> JobSpec:
     try:
         return check(document, catalogue, lambda _prompt_set: None)
     except InvalidSpec as error:
+        if {fault.code for fault in error.faults} == {WEIGHTS_NOT_INSTALLED}:
+            hint = "Fetch them into the folder given by --weights."
+            raise WeightsUnreadable(str(error), hint=hint) from error
         raise SpecUnusable(
             str(error), hint="Correct the fields at these JSON pointers and start again."
         ) from error
@@ -87,24 +181,96 @@ def _folder_fault(error: OSError) -> TrainerError:
     )
 
 
-def _catalogue(path: Path | None) -> Catalogue:
-    try:
-        return Catalogue.load(path)
-    except (OSError, ValueError) as error:
-        raise SpecUnusable(
-            f"The catalogue {path} is not usable: {error}", hint="Correct the file."
-        ) from error
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vader_core", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="run one job")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _train_options(commands.add_parser("train", help="run one job"))
+    _score_options(commands.add_parser("score", help="try a reward on videos"))
+    _fetch_options(commands.add_parser("fetch", help="copy a row's weights from the hub"))
+    _convert_options(commands.add_parser("convert", help="rewrite weights of another format"))
+    _memory_options(commands.add_parser("memory", help="say how much GPU memory a job takes"))
+    return parser
+
+
+def _catalogue_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--catalogue", type=Path, metavar="FILE", help="rows beside the built-in ones"
+    )
+    command.add_argument(
+        "--weights",
+        type=Path,
+        default=DEFAULT_WEIGHTS_DIR,
+        metavar="DIR",
+        help="fetched weights (default: %(default)s)",
+    )
+
+
+def _fetch_options(fetch: argparse.ArgumentParser) -> None:
+    fetch.add_argument("row", metavar="ROW", help="id of a base model or reward")
+    fetch.add_argument("--variant", metavar="NAME", help="the LoRA of that variant of the row")
+    fetch.add_argument("--revision", type=_commit, metavar="SHA", help="replace what is pinned")
+    fetch.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a file that the row's converter reads, by its name in the repository; repeatable",
+    )
+    fetch.add_argument("--endpoint", metavar="URL", help="a mirror of the hub")
+    _catalogue_options(fetch)
+
+
+def _convert_options(convert: argparse.ArgumentParser) -> None:
+    convert.add_argument("name", metavar="CONVERTER", help="as the row's `weights` name it")
+    convert.add_argument(
+        "--source",
+        type=_named_path,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="a published file or folder; repeatable",
+    )
+    convert.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+
+def _score_options(score: argparse.ArgumentParser) -> None:
+    score.add_argument("request", type=Path, metavar="REQUEST.json", help="reward and videos")
+    score.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
+    _catalogue_options(score)
+    score.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    score.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch")
+
+
+def _memory_options(memory: argparse.ArgumentParser) -> None:
+    what = memory.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "spec", nargs="?", type=Path, metavar="SPEC.json", help="job spec with inline prompts"
+    )
+    what.add_argument("--base-model", metavar="ROW", help="one video a step at the row's defaults")
+    what.add_argument("--all", action="store_true", help="every row whose configuration is known")
+    memory.add_argument(
+        "--reward",
+        default="hps-v2.1",
+        metavar="ROW",
+        help="for --base-model (default: %(default)s)",
+    )
+    for name in ("width", "height", "num-frames"):
+        memory.add_argument(f"--{name}", type=int, metavar="N", help="for --base-model")
+    memory.add_argument(
+        "--differentiable-steps", type=int, default=1, metavar="K", help="for --base-model"
+    )
+    memory.add_argument("--json", action="store_true", help="print bytes as JSON")
+    memory.add_argument("--write", action="store_true", help="put rows into the package's table")
+    _catalogue_options(memory)
+
+
+def _train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("spec", type=Path, metavar="SPEC.json", help="job spec with inline prompts")
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    _catalogue_options(train)
     train.add_argument(
-        "--catalogue", type=Path, metavar="FILE", help="rows beside the built-in ones"
+        "--images", type=Path, metavar="DIR", help="first images (default: images beside the spec)"
     )
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     train.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch")
@@ -113,7 +279,6 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--cost-gpu-seconds", type=float, metavar="Z", help="GPU-seconds that max_cost buys"
     )
-    return parser
 
 
 if __name__ == "__main__":

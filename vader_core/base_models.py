@@ -1,171 +1,146 @@
-"""Base models: diffusers pipelines from local folders, and what the trainer must know of each family.
+"""Base models: diffusers pipelines from local folders, frozen and ready to be sampled from.
 
-Letters: B videos, C channels, f latent frames, F frames, H and W sizes, L text tokens, D text width.
-
-A `Family` says how the pipeline class calls its denoiser, how its text is encoded, how its latents
-become frames and which blocks of its denoiser are worth checkpointing. Samplers are not described:
-`vader_core.rollout` runs the pipeline's own.
+Letters: B videos, C channels, f latent frames, F frames, H and W sizes.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
+import diffusers.pipelines
 import torch
-from diffusers import (
-    AutoencoderKL,
-    AutoencoderKLWan,
-    TextToVideoSDPipeline,
-    UNet3DConditionModel,
-    WanPipeline,
-    WanTransformer3DModel,
-)
+from PIL import Image
 from torch import nn
-from transformers import CLIPTextModel, UMT5EncoderModel
 
-from vader_core.catalogue import BaseModelRow
-from vader_core.decoders import CausalVideoDecoder, Decoder, ImageDecoder, decode
+from vader_core import weights_lock
+from vader_core.catalogue import BaseModelRow, Variant
+from vader_core.decoders import Decoder, decode
 from vader_core.devices import Compute
-from vader_core.errors import WeightsUnreadable
-from vader_core.spec import Video
+from vader_core.errors import SpecUnusable, WeightsUnreadable
+from vader_core.families import family_of
+from vader_core.families.family import Conditions, Embeds, Family, Request
+from vader_core.first_images import read_first_image
+from vader_core.spec import Prompt, Video
+from vader_core.variants import as_variant, merge_variant
 from vader_core.weights import load_model, reading
 
-Branch = Literal["cond", "uncond"]
-# Wan's text encoder pads to a length of its choice; the pipeline's own default is 512.
-_WAN_TEXT_TOKENS = 512
-
-
-@dataclass(frozen=True)
-class Family:
-    """What differs between pipeline classes.
-
-    `models` are the classes of the pipeline's parts that have weights, by name; `denoiser` is one of
-    these names. `guidance_calls` lists the denoiser's calls of one guided step in order, each with the guidance
-    branches that it stacks along the batch.
-    """
-
-    pipeline_class: Any
-    models: dict[str, Any]
-    denoiser: str
-    guidance_calls: tuple[tuple[Branch, ...], ...]
-    decoder: Callable[[Any], Decoder]
-    blocks: Callable[[Any], list[nn.Module]]
-    encode: Callable[[Any, str, Compute], torch.Tensor]
-    latent_frames: Callable[[Any, int], int]
-    spatial_scale: Callable[[Any], int]
-
-
-def _encode_clip(pipeline: Any, text: str, compute: Compute) -> torch.Tensor:
-    embeds_1LD: torch.Tensor = pipeline.encode_prompt(
-        text, compute.device, 1, do_classifier_free_guidance=False
-    )[0]
-    return embeds_1LD
-
-
-def _encode_wan(pipeline: Any, text: str, compute: Compute) -> torch.Tensor:
-    embeds_1LD: torch.Tensor = pipeline.encode_prompt(
-        text,
-        do_classifier_free_guidance=False,
-        max_sequence_length=min(_WAN_TEXT_TOKENS, pipeline.tokenizer.model_max_length),
-        device=compute.device,
-    )[0]
-    return embeds_1LD
-
-
-FAMILIES = {
-    "text_to_video_sd": Family(
-        pipeline_class=TextToVideoSDPipeline,
-        models={
-            "unet": UNet3DConditionModel,
-            "vae": AutoencoderKL,
-            "text_encoder": CLIPTextModel,
-        },
-        denoiser="unet",
-        guidance_calls=(("uncond", "cond"),),
-        decoder=ImageDecoder,
-        blocks=lambda unet: [*unet.down_blocks, unet.mid_block, *unet.up_blocks],
-        encode=_encode_clip,
-        latent_frames=lambda pipeline, num_frames: num_frames,
-        spatial_scale=lambda pipeline: int(pipeline.vae_scale_factor),
-    ),
-    "wan": Family(
-        pipeline_class=WanPipeline,
-        models={
-            "transformer": WanTransformer3DModel,
-            "vae": AutoencoderKLWan,
-            "text_encoder": UMT5EncoderModel,
-        },
-        denoiser="transformer",
-        guidance_calls=(("cond",), ("uncond",)),
-        decoder=CausalVideoDecoder,
-        blocks=lambda transformer: list(transformer.blocks),
-        encode=_encode_wan,
-        latent_frames=lambda pipeline, num_frames: (
-            (num_frames - 1) // int(pipeline.vae_scale_factor_temporal) + 1
-        ),
-        spatial_scale=lambda pipeline: int(pipeline.vae_scale_factor_spatial),
-    ),
-}
-
-
-@dataclass(frozen=True)
-class PromptEmbeds:
-    """The text conditions of B videos: their prompts' and the negative prompt's."""
-
-    cond_BLD: torch.Tensor
-    uncond_BLD: torch.Tensor
+# The libraries whose classes a model_index.json may name, besides the pipelines of this package.
+_LIBRARIES = ("diffusers", "transformers")
+_OWN_PIPELINES = "vader_core.pipelines."
 
 
 @dataclass
 class BaseModel:
-    """A frozen pipeline, ready to be sampled from; nothing in it but an adapter ever learns."""
+    """A frozen pipeline; nothing in it but an adapter ever learns.
+
+    `images` is the folder that the prompts' first images lie in.
+    """
 
     row: BaseModelRow
+    family: Family
     pipeline: Any
     compute: Compute
-    _embeds: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    images: Path | None = None
+    _embeds: dict[tuple[str, str | None], Embeds] = field(default_factory=dict, repr=False)
 
     @property
-    def family(self) -> Family:
-        return FAMILIES[self.row.family]
+    def denoisers(self) -> dict[str, Any]:
+        """The parts of the pipeline that may learn, by name, in the order of their use."""
+        parts = {name: getattr(self.pipeline, name, None) for name in self.family.denoisers}
+        return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def denoiser(self) -> Any:
-        return getattr(self.pipeline, self.family.denoiser)
+        """The first of them."""
+        return next(iter(self.denoisers.values()))
 
-    def latents_shape(self, video: Video, *, batch: int) -> tuple[int, int, int, int, int]:
-        """(B, C, f, H, W) of the latents of `batch` videos of the resolved size `video`."""
-        if video.num_frames is None or video.height is None or video.width is None:
-            raise ValueError(
-                "The video's size is not resolved: width, height and num_frames are due."
-            )
-        scale = self.family.spatial_scale(self.pipeline)
-        channels = int(self.denoiser.config.in_channels)
-        frames = self.family.latent_frames(self.pipeline, video.num_frames)
-        return batch, channels, frames, video.height // scale, video.width // scale
+    @property
+    def decoder(self) -> Decoder:
+        return self.family.decoder(self.pipeline)
 
-    def encode_prompts(self, prompts: Sequence[str], negative: str) -> PromptEmbeds:
-        """The embeddings of `prompts` and of `negative`, one row per prompt.
+    def latents_shape(self, video: Video, *, batch: int) -> tuple[int, ...]:
+        """The shape of the noise for `batch` videos of the resolved size `video`, in the pipeline's own layout."""
+        return self.family.latents_shape(self.pipeline, video, batch=batch)
+
+    def conditions(self, prompts: Sequence[Prompt], video: Video) -> Conditions:
+        """What the videos of `prompts` are made from, one row per prompt.
 
         Texts are encoded one by one, so that a row does not depend on its neighbours, and only once.
-        Raises `KeyError` for a text that was not encoded before `drop_text_encoder`.
+        Raises `KeyError` for a text that was not encoded before `drop_text_encoders`, and
+        `SpecUnusable` for a first image that is missing or broken.
         """
-        cond_BLD = torch.cat([self._embed(prompt) for prompt in prompts])
-        return PromptEmbeds(cond_BLD, torch.cat([self._embed(negative)] * len(prompts)))
+        cond = _stacked([self._embed_prompt(prompt, video) for prompt in prompts])
+        uncond = _stacked([self._embed(video.negative_prompt)] * len(prompts))
+        images = [self._image(prompt, video) for prompt in prompts if self.row.needs_image]
+        return Conditions(cond, uncond, images or None)
 
-    def _embed(self, text: str) -> torch.Tensor:
-        if text not in self._embeds:
-            if self.pipeline.text_encoder is None:
+    def encode(self, prompts: Sequence[Prompt], video: Video) -> None:
+        """Encodes `prompts` and the negative prompt, to be used after `drop_text_encoders`."""
+        self._embed(video.negative_prompt)
+        for prompt in prompts:
+            self._embed_prompt(prompt, video)
+
+    def _embed_prompt(self, prompt: Prompt, video: Video) -> Embeds:
+        if not self.family.text_sees_image:
+            return self._embed(prompt.prompt)
+        return self._embed(
+            prompt.prompt, prompt.image, functools.partial(self._image, prompt, video)
+        )
+
+    def _embed(
+        self,
+        text: str,
+        name: str | None = None,
+        read_image: Callable[[], Image.Image | None] = lambda: None,
+    ) -> Embeds:
+        """`name` is that of the first image that the text goes with, where the text encoder sees it."""
+        if (text, name) not in self._embeds:
+            if getattr(self.pipeline, "text_encoder", self) is None:
                 raise KeyError(f"{text!r} was not encoded before the text encoder was dropped")
             with torch.no_grad():
-                self._embeds[text] = self.family.encode(self.pipeline, text, self.compute)
-        return self._embeds[text]
+                if self.family.text_sees_image:
+                    embeds = self.family.encode_seen(
+                        self.pipeline, text, read_image(), self.compute
+                    )
+                else:
+                    embeds = self.family.encode(self.pipeline, text, self.compute)
+            self._embeds[text, name] = embeds
+        return self._embeds[text, name]
 
-    def drop_text_encoder(self) -> None:
-        """Frees the text encoder's memory. Embeddings that were computed stay."""
-        self.pipeline.text_encoder = None
+    def _image(self, prompt: Prompt, video: Video) -> Image.Image:
+        if prompt.image is None or self.images is None:
+            raise SpecUnusable(
+                f"{self.row.id} goes from image to video: {prompt.prompt!r} has no first image.",
+                hint="Give every prompt an `image`, and the trainer their folder with --images.",
+            )
+        return read_first_image(self.images / prompt.image, video)
+
+    def drop_text_encoders(self) -> None:
+        """Frees the text encoders' memory. Embeddings that were computed stay."""
+        for name in self.pipeline.components:
+            if name.startswith("text_encoder"):
+                setattr(self.pipeline, name, None)
+
+    def run(self, conditions: Conditions, noise: torch.Tensor, video: Video) -> torch.Tensor:
+        """The latents (B, C, f, H, W) that the pipeline's own call makes of `noise`, in the present grad mode.
+
+        Raises `ValueError` for noise of another shape than `latents_shape` gives.
+        """
+        expected = self.latents_shape(video, batch=len(conditions))
+        if tuple(noise.shape) != expected:
+            raise ValueError(f"The noise has shape {tuple(noise.shape)}, not {expected}.")
+        noise = noise.to(self.compute.device, self.compute.precise_dtype)
+        request = Request(conditions, noise, video, self.row.call)
+        pipeline_class: Any = type(self.pipeline)
+        undecorated = pipeline_class.__call__.__wrapped__
+        output = undecorated(self.pipeline, **self.family.call(self.pipeline, request))
+        return self.family.to_grid(self.pipeline, self.family.result(output), video)
 
     def decode(
         self,
@@ -182,39 +157,94 @@ class BaseModel:
         """
         return decode(self.decoder, latents_BCfHW, frame_indices_BF, chunk_frames=chunk_frames)
 
-    @property
-    def decoder(self) -> Decoder:
-        return self.family.decoder(self.pipeline.vae)
+
+def _stacked(rows: list[Embeds]) -> Embeds:
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
-def load(row: BaseModelRow, compute: Compute) -> BaseModel:
-    """Loads the pipeline of `row` on `compute`, frozen and in evaluation mode.
+def load(
+    row: BaseModelRow,
+    compute: Compute,
+    *,
+    variant: Variant | None = None,
+    images: Path | None = None,
+) -> BaseModel:
+    """Loads the pipeline of `row` on `compute`, frozen and in evaluation mode, as `variant` where given.
 
-    The denoiser and the text encoder get `compute.dtype`; the autoencoder at least float32. Only
+    The denoiser and the text encoders get `compute.dtype`; the autoencoder at least float32. Only
     safetensors files in `row.folder` are read, and no code.
     Raises `WeightsUnreadable` where the folder is missing, incomplete or of another pipeline class.
     """
-    family = FAMILIES[row.family]
-    expected = f"a {family.pipeline_class.__name__} folder with safetensors weights"
+    row = row if variant is None else as_variant(row, variant)
+    family = family_of(row)
+    weights_lock.check(row.folder, row.weights)
+    expected = f"a {row.pipeline_class} folder with safetensors weights"
     with reading(row.folder, needs=["model_index.json"], expected=expected):
-        models = {
-            name: load_model(
-                model_class,
-                row.folder,
-                dtype=compute.precise_dtype if name == "vae" else compute.dtype,
-                expected=expected,
-                subfolder=name,
-            )
-            for name, model_class in family.models.items()
+        index = json.loads((row.folder / "model_index.json").read_text(encoding="utf-8"))
+        if index["_class_name"] not in {row.pipeline_class, *family.also_reads}:
+            raise ValueError(f"it holds a {index['_class_name']}")
+        parts = {
+            name: _part(row.folder, name, entry, family, compute, expected) if entry[0] else None
+            for name, entry in index.items()
+            if isinstance(entry, list)
         }
-        pipeline = family.pipeline_class.from_pretrained(
-            row.folder, local_files_only=True, **models
-        )
-    if getattr(pipeline, "transformer_2", None) is not None:
-        raise WeightsUnreadable(
-            f"{row.folder} has two denoisers (transformer and transformer_2).",
-            hint="Pipelines with one denoiser are supported, such as Wan 2.1 text-to-video.",
-        )
+        pipeline_class = _pipeline_class(row)
+        pipeline = pipeline_class.from_pretrained(row.folder, local_files_only=True, **parts)
+    _reschedule(pipeline, row.scheduler)
+    family.prepare(pipeline, row)
+    if variant is not None:
+        merge_variant(pipeline, variant)
     pipeline.to(compute.device)
     pipeline.set_progress_bar_config(disable=True)
-    return BaseModel(row, pipeline, compute)
+    return BaseModel(row, family, pipeline, compute, images)
+
+
+def _pipeline_class(row: BaseModelRow) -> Any:
+    for module in ("diffusers", f"{_OWN_PIPELINES}{row.family}"):
+        try:
+            return getattr(importlib.import_module(module), row.pipeline_class)
+        except (AttributeError, ImportError):
+            continue
+    raise WeightsUnreadable(
+        f"There is no pipeline class {row.pipeline_class}.",
+        hint=f"Correct `pipeline_class` of {row.id!r} in the catalogue.",
+    )
+
+
+def _part(
+    folder: Path,
+    name: str,
+    entry: list[str],
+    family: Family,
+    compute: Compute,
+    expected: str,
+) -> Any:
+    """One part of a pipeline: a model, a tokenizer, a scheduler or an image processor."""
+    library, class_name = entry
+    if hasattr(diffusers.pipelines, library):
+        # A class that diffusers keeps with its pipeline, and names by the pipeline's folder.
+        library = f"diffusers.pipelines.{library}"
+    elif library not in _LIBRARIES and not library.startswith(_OWN_PIPELINES):
+        raise ValueError(f"its part {name} is of the library {library!r}")
+    part_class = getattr(importlib.import_module(library), class_name)
+    if not issubclass(part_class, nn.Module):
+        return part_class.from_pretrained(folder, subfolder=name, local_files_only=True)
+    precise = name in family.precise_parts
+    return load_model(
+        part_class,
+        folder,
+        dtype=compute.precise_dtype if precise else compute.dtype,
+        expected=expected,
+        subfolder=name,
+    )
+
+
+def _reschedule(pipeline: Any, changes: dict[str, Any]) -> None:
+    """Gives the pipeline's scheduler another configuration, or another class by `_class_name`."""
+    if not changes:
+        return
+    scheduler = pipeline.scheduler
+    name = changes.get("_class_name", type(scheduler).__name__)
+    scheduler_class = getattr(importlib.import_module("diffusers"), name)
+    options = {key: value for key, value in changes.items() if key != "_class_name"}
+    pipeline.scheduler = scheduler_class.from_config(scheduler.config, **options)

@@ -11,33 +11,16 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from vader_core.catalogue import BaseModelRow
+from vader_core.guard_rules import in_figures
 from vader_core.lines import EvaluationDone, GuardResult, RewardDifference, Step, StopReason
 from vader_core.output import Metric
+from vader_core.snippet import Loading, snippet
 from vader_core.spec import JobSpec, spec_hash
 from vader_core.state import TrainState
+from vader_core.weights_lock import commit_of
 
 CURVE_FILE = "reward_curve.svg"
 _CURVE_ROWS = 10
-
-# BASE and ADAPTER are for the reader to fill in; PROMPT and SETTINGS are the run's own.
-_SNIPPETS = {
-    "text_to_video_sd": """\
-from diffusers import TextToVideoSDPipeline
-from peft import PeftModel
-
-pipe = TextToVideoSDPipeline.from_pretrained("BASE")
-pipe.unet = PeftModel.from_pretrained(pipe.unet, "ADAPTER").merge_and_unload()
-frames = pipe(PROMPT, SETTINGS).frames[0]
-""",
-    "wan": """\
-from diffusers import WanPipeline
-
-pipe = WanPipeline.from_pretrained("BASE")
-pipe.load_lora_weights("ADAPTER")
-tokens = min(512, pipe.tokenizer.model_max_length)
-frames = pipe(PROMPT, SETTINGS, max_sequence_length=tokens).frames[0]
-""",
-}
 
 
 @dataclass(frozen=True)
@@ -46,6 +29,7 @@ class Story:
 
     spec: JobSpec
     base_model: BaseModelRow
+    loading: Loading
     progress: TrainState
     metrics: Sequence[Metric]
     final: EvaluationDone | None
@@ -60,11 +44,13 @@ def lineage(story: Story) -> dict[str, JsonValue]:
         "base_model": {
             "id": base_model.id,
             "version": base_model.version,
-            "revision": base_model.revision,
+            "revision": commit_of(base_model.weights, base_model.folder),
             "licence": base_model.licence,
+            "variant": _variant_lineage(story),
         },
-        "rewards": [{"reward": term.reward, "weight": term.weight} for term in spec.rewards],
-        "guards": [guard.reward for guard in spec.guards or []],
+        "rewards": [term.model_dump(mode="json") for term in spec.rewards],
+        "measured_scales": {name: scales.model_dump() for name, scales in progress.scales.items()},
+        "guards": [guard.model_dump(mode="json") for guard in spec.guards or []],
         "prompts_sha256": prompts_hash(spec),
         "spec_hash": spec_hash(spec),
         "seed": spec.seed,
@@ -73,6 +59,18 @@ def lineage(story: Story) -> dict[str, JsonValue]:
         "stop_reason": story.stop_reason,
         "verdict": story.final.verdict if story.final else None,
         "versions": {**progress.versions},
+    }
+
+
+def _variant_lineage(story: Story) -> JsonValue:
+    """The distilled form that the adapter belongs to; None for the base model as it is."""
+    variant = story.base_model.variants.get(story.spec.variant or "")
+    if variant is None:
+        return None
+    return {
+        "name": story.spec.variant,
+        "revision": variant.weights.pinned_as if variant.weights else None,
+        "licence": variant.licence,
     }
 
 
@@ -114,13 +112,14 @@ def curve_points(
 
 
 def _front_matter(story: Story) -> str:
+    task = "image-to-video" if story.base_model.needs_image else "text-to-video"
     return "\n".join(
         [
             "---",
             f"base_model: {json.dumps(story.base_model.id)}",
             "library_name: diffusers",
-            "pipeline_tag: text-to-video",
-            "tags: [lora, text-to-video, reward-gradient]",
+            f"pipeline_tag: {task}",
+            f"tags: [lora, {task}, reward-gradient]",
             "---\n",
         ]
     )
@@ -148,25 +147,29 @@ def _answer(story: Story) -> str:
 
 
 def _load(story: Story) -> str:
-    snippet = _SNIPPETS[story.base_model.family].rstrip()
-    video, prompts = story.spec.video, story.spec.prompts.inline or []
-    settings = (
-        f"width={video.width}, height={video.height}, num_frames={video.num_frames}, "
-        f"num_inference_steps={video.inference_steps}, guidance_scale={video.guidance_scale}"
-    )
-    snippet = snippet.replace("SETTINGS", settings).replace("PROMPT", repr(prompts[0].prompt))
-    return (
-        f"```python\n{snippet}\n```\n\nBASE is the folder or hub id of `{story.base_model.id}` "
-        f"(revision {story.base_model.revision}), ADAPTER the folder of this file.\n"
-    )
+    spec, row = story.spec, story.base_model
+    variant = row.variants.get(spec.variant or "")
+    prompts = spec.prompts.inline or []
+    code = snippet(row, variant, story.loading, prompt=prompts[0].prompt)
+    places = [
+        f"BASE is the folder or hub id of `{row.id}` (revision {row.revision})",
+        "ADAPTER the folder of this file",
+    ]
+    if "VARIANT" in code and variant is not None and variant.weights is not None:
+        places.append(f"VARIANT that of `{spec.variant}` ({variant.weights.repo})")
+    if row.needs_image:
+        places.append("FIRST_IMAGE an image of the video's shape")
+    return f"```python\n{code}```\n\n{', '.join(places)}.\n"
 
 
 def _facts(story: Story) -> str:
     spec, progress = story.spec, story.progress
     video, adapter, method = spec.video, spec.adapter, spec.method
-    base_model = f"`{spec.base_model}`, revision {story.base_model.revision}"
+    learned = " and ".join(f"`{denoiser}`" for denoiser in story.loading.folders)
+    base_model = f"`{spec.base_model}`, revision {commit_of(story.base_model.weights, story.base_model.folder)}"
     rows = [
         ("base model", f"{base_model}, licence {story.base_model.licence}"),
+        *_variant_facts(story),
         (
             "rewards",
             ", ".join(f"`{term.reward}` (weight {term.weight:g})" for term in spec.rewards),
@@ -177,7 +180,7 @@ def _facts(story: Story) -> str:
             f"{video.num_frames} frames of {video.width}x{video.height}, {video.inference_steps} "
             f"inference steps, guidance {video.guidance_scale:g}",
         ),
-        ("adapter", f"LoRA, rank {adapter.rank}, alpha {adapter.alpha:g}"),
+        ("adapter", f"LoRA, rank {adapter.rank}, alpha {adapter.alpha:g}, in {learned}"),
         ("differentiable steps", str(method.differentiable_steps)),
         (
             "optimiser",
@@ -197,6 +200,14 @@ def _facts(story: Story) -> str:
     return _table(["what", "value"], [list(row) for row in rows])
 
 
+def _variant_facts(story: Story) -> list[tuple[str, str]]:
+    variant = story.base_model.variants.get(story.spec.variant or "")
+    if variant is None:
+        return []
+    merged = f"`{story.spec.variant}`: {variant.title}, licence {variant.licence}"
+    return [("variant", f"{merged}; the adapter belongs to it and not to the base model alone")]
+
+
 def _evaluation(story: Story) -> str:
     if story.final is None or story.final.difference is None:
         return "There was no final evaluation.\n"
@@ -208,10 +219,14 @@ def _evaluation(story: Story) -> str:
         "same noise.\n"
     )
     guards = _table(
-        ["guard", "base", "adapter", "ratio", "asked at least", ""],
+        ["guard", "base", "adapter", "change", "asked at least", ""],
         [_guard_row(guard) for guard in story.final.guards],
     )
-    return f"{table}\n{note}" + (f"\n{guards}" if story.final.guards else "")
+    units = (
+        "A guard's change is the ratio to the base model's mean; where the score does not start at 0, it is "
+        "the difference in standard deviations (sd) of the base model's single videos.\n"
+    )
+    return f"{table}\n{note}" + (f"\n{guards}\n{units}" if story.final.guards else "")
 
 
 def _difference_row(name: str, found: RewardDifference) -> list[str]:
@@ -221,10 +236,8 @@ def _difference_row(name: str, found: RewardDifference) -> list[str]:
 
 
 def _guard_row(guard: GuardResult) -> list[str]:
-    ratio = "-" if guard.ratio_to_base is None else f"{guard.ratio_to_base:.3f}"
     held = "held" if guard.ok else "**broken**"
-    figures = [f"{guard.base:.4g}", f"{guard.adapter:.4g}", ratio]
-    return [guard.reward, *figures, f"{guard.min_ratio_to_base:g}", held]
+    return [guard.reward, f"{guard.base:.4g}", f"{guard.adapter:.4g}", *in_figures(guard), held]
 
 
 def _curve(metrics: Sequence[Metric]) -> str:

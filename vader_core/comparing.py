@@ -21,12 +21,22 @@ def evaluate_base(run: Run) -> None:
     began = time.monotonic()
     kept = set(_kept(run))
 
+    # A total that is scaled by the spread of all videos is known once all are scored.
+    is_late = bool(run.bench.objective.unscaled)
+
     def keep(pair: Pair, frames_FCHW: torch.Tensor, score: float) -> None:
         if pair in kept:
-            run.samples.publish(pair, frames_FCHW, score, role="base", step=0)
+            run.samples.write(pair, frames_FCHW, role="base")
+            if not is_late:
+                run.samples.announce(pair, score, role="base", step=0)
 
     with run.bench.adapter.disabled():
         scores = run.evaluator.score(keep=keep, between_batches=run.stop.raise_if_asked)
+    if is_late:
+        scores = _calibrate(run, scores)
+        for pair, score in zip(run.evaluator.pairs, scores.total, strict=True):
+            if pair in kept:
+                run.samples.announce(pair, score, role="base", step=0)
     run.progress.base_scores = scores
     run.progress.base_evaluation_s = time.monotonic() - began
     _record(run, scores)
@@ -48,12 +58,23 @@ def evaluate_base(run: Run) -> None:
     )
 
 
+def _calibrate(run: Run, scores: PairScores) -> PairScores:
+    """Scales the rewards that are scaled by the base model's spread; the scores with their new totals."""
+    objective = run.bench.objective
+    run.progress.scales = objective.measure_scales(scores.rewards)
+    objective.calibrate(run.progress.scales)
+    by_reward = {name: torch.tensor(values) for name, values in scores.rewards.items()}
+    return scores.model_copy(update={"total": objective.reward.total(by_reward).tolist()})
+
+
 def evaluate_periodically(run: Run, base_scores: PairScores) -> None:
     """Scores the adapter's videos and keeps none. May raise `Stopped`."""
     run.enter("evaluating")
     began = time.monotonic()
     scores = run.evaluator.score(
-        keep=lambda _pair, _frames, _score: None, between_batches=run.stop.raise_if_asked
+        keep=lambda _pair, _frames, _score: None,
+        between_batches=run.stop.raise_if_asked,
+        as_base=run.bench.adapter.disabled,
     )
     _record(run, scores)
     found = run.evaluator.compare(base_scores, scores)
@@ -77,7 +98,9 @@ def evaluate_finally(run: Run, base_scores: PairScores) -> lines.EvaluationDone:
             after[pair] = score
             run.samples.publish(pair, frames_FCHW, score, role="adapter", step=run.progress.step)
 
-    scores = run.evaluator.score(keep=keep, between_batches=lambda: _look(run))
+    scores = run.evaluator.score(
+        keep=keep, between_batches=lambda: _look(run), as_base=run.bench.adapter.disabled
+    )
     _record(run, scores)
     found = run.evaluator.compare(base_scores, scores)
     line = _report(run, found, kind="final", seconds=time.monotonic() - began)
@@ -94,7 +117,7 @@ def evaluate_finally(run: Run, base_scores: PairScores) -> lines.EvaluationDone:
 
 def _kept(run: Run) -> list[Pair]:
     """The pairs whose videos are kept: one of every prompt before a second of any."""
-    seeds = list(dict.fromkeys(run.spec.evaluation.seeds))
+    seeds = run.spec.evaluation.seeds
     by_seed = sorted(run.evaluator.pairs, key=lambda pair: seeds.index(pair.seed))
     return by_seed[: run.spec.evaluation.samples_to_keep]
 

@@ -2,13 +2,15 @@
 
     TrainerError
     |- SpecUnusable        the spec file cannot be read or has faults
+    |- CatalogueUnusable   the catalogue file cannot be read or has faults
     |- WeightsUnreadable   a base model's or reward's folder is missing or broken
     |- OutOfMemory         the device or the host has too little memory
     |- RewardNotFinite     a reward gave NaN or infinity
     |- GradientNotFinite   a gradient gave NaN or infinity
     |- Diverged            the training reward fell far below the base model's
     |- CheckpointUnusable  a checkpoint was asked for and none is whole
-    `- StorageFull         the output folder cannot be written
+    |- StorageFull         the output folder cannot be written
+    `- RewardBackendFailed a reward outside this process did not answer, or answered nonsense
 
 Every class has a stable `code` for the job's `error`, an exit status of the trainer process, whose
 `fault` it is, and whether a new attempt can help. Free of torch.
@@ -47,6 +49,12 @@ class SpecUnusable(TrainerError):
     """The spec file cannot be read or has faults."""
 
     code, exit_status, fault, retryable = "spec_unusable", 2, "user", False
+
+
+class CatalogueUnusable(TrainerError):
+    """The catalogue file cannot be read or has faults."""
+
+    code, exit_status, retryable = "catalogue_unusable", 9, False
 
 
 class WeightsUnreadable(TrainerError):
@@ -89,3 +97,9 @@ class StorageFull(TrainerError):
     """The output folder cannot be written."""
 
     code, exit_status = "storage_failed", 16
+
+
+class RewardBackendFailed(TrainerError):
+    """A reward outside this process did not answer, or answered nonsense."""
+
+    code, exit_status = "reward_backend_failed", 17

@@ -8,23 +8,27 @@ from __future__ import annotations
 import logging
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 
 from vader_core import frames, rollout, seeds
 from vader_core.base_models import BaseModel
+from vader_core.guard_rules import guard_result
 from vader_core.lines import GuardResult, RewardDifference
 from vader_core.objective import Objective
 from vader_core.prompts import prompt_id, split
 from vader_core.rewards import require_finite
 from vader_core.spec import JobSpec, Prompt
 from vader_core.state import PairScores
-from vader_core.statistics import guard_result, paired_difference
+from vader_core.statistics import paired_difference
 
 # Gets every scored video: the pair, its frames (F, C, H, W) in [0, 1] and its weighted score.
 Keep = Callable[["Pair", torch.Tensor, float], None]
 BetweenBatches = Callable[[], None]
+# A block inside which the base model has no adapter.
+AsBase = Callable[[], AbstractContextManager[None]]
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ class Pair:
 
     @property
     def prompt_id(self) -> str:
-        return prompt_id(self.prompt.prompt)
+        return prompt_id(self.prompt)
 
     @property
     def name(self) -> str:
@@ -54,14 +58,12 @@ def heldout_pairs(spec: JobSpec) -> list[Pair]:
     """The evaluation's pairs, prompt by prompt.
 
     When there are more held-out prompts than `num_prompts`, the smallest ids are taken: a choice that
-    follows neither the order in which they were written nor what they say.
+    follows neither the order in which they were written nor what they say and show.
     """
     _, heldout = split(spec.prompts.inline or [], spec.prompts.heldout_fraction)
-    by_id = {prompt_id(prompt.prompt): prompt for prompt in heldout}
+    by_id = {prompt_id(prompt): prompt for prompt in heldout}
     chosen = [by_id[name] for name in sorted(by_id)[: spec.evaluation.num_prompts]]
-    return [
-        Pair(prompt, seed) for prompt in chosen for seed in dict.fromkeys(spec.evaluation.seeds)
-    ]
+    return [Pair(prompt, seed) for prompt in chosen for seed in spec.evaluation.seeds]
 
 
 @dataclass(frozen=True)
@@ -80,31 +82,49 @@ class Evaluator:
         self._base, self._objective, self._spec = base, objective, spec
         self.pairs = heldout_pairs(spec)
 
-    def score(self, *, keep: Keep, between_batches: BetweenBatches) -> PairScores:
+    def score(
+        self, *, keep: Keep, between_batches: BetweenBatches, as_base: AsBase | None = None
+    ) -> PairScores:
         """Scores of all pairs. `between_batches` may raise to leave.
 
-        Raises `RewardNotFinite`.
+        `as_base` switches the adapter off: a guard that compares with the base model's videos has them
+        sampled once more. Without it the videos are the base model's own already. Raises `RewardNotFinite`.
         """
         total: list[float] = []
         rewards: dict[str, list[float]] = {}
-        guards = self._objective.guard_means()
+        chunk_frames = self._spec.method.decode_chunk_frames
+        guards = self._objective.guard_means(chunk_frames=chunk_frames)
         for batch, frames_BFCHW in self.videos(self.pairs, between_batches=between_batches):
             prompts = [pair.prompt for pair in batch]
             with torch.no_grad():
-                total_B, per_reward = self._objective.reward.score(frames_BFCHW, prompts)
+                total_B, per_reward = self._objective.reward.score(
+                    frames_BFCHW, prompts, chunk_frames=chunk_frames
+                )
             require_finite("weighted sum", total_B, prompts)
             total += total_B.tolist()
             for name, score_B in per_reward.items():
                 rewards.setdefault(name, []).extend(score_B.tolist())
-            guards.add(frames_BFCHW, prompts)
+            guards.add(frames_BFCHW, prompts, self._references(batch, frames_BFCHW, as_base))
             for pair, frames_FCHW, score in zip(batch, frames_BFCHW, total_B.tolist(), strict=True):
                 keep(pair, frames_FCHW, score)
         return PairScores(
             total=total,
             rewards=rewards,
             guards=guards.means(),
+            guard_deviations=guards.deviations(),
             queries=len(self.pairs) * self._objective.queries_per_evaluation_video,
         )
+
+    def _references(
+        self, batch: list[Pair], frames_BFCHW: torch.Tensor, as_base: AsBase | None
+    ) -> torch.Tensor | None:
+        """The base model's videos of the pairs, where a guard asks for them."""
+        if not self._objective.needs_reference:
+            return None
+        if as_base is None:
+            return frames_BFCHW
+        with as_base():
+            return self._generate(batch)
 
     def videos(
         self, pairs: Sequence[Pair], *, between_batches: BetweenBatches
@@ -119,10 +139,9 @@ class Evaluator:
 
     def _generate(self, batch: list[Pair]) -> torch.Tensor:
         video, base = self._spec.video, self._base
-        embeds = base.encode_prompts([pair.prompt.prompt for pair in batch], video.negative_prompt)
         latents_BCfHW = rollout.generate(
             base,
-            embeds,
+            base.conditions([pair.prompt for pair in batch], video),
             noise(base, self._spec, [pair.generator("evaluation") for pair in batch]),
             video,
             step_noise=[pair.generator("evaluation steps") for pair in batch],
@@ -136,7 +155,7 @@ class Evaluator:
     def compare(self, before: PairScores, after: PairScores) -> Comparison:
         """The paired differences and the guards of two scorings of the same pairs."""
         ids = [pair.prompt_id for pair in self.pairs]
-        guards = zip(self._spec.guards or [], before.guards, after.guards, strict=True)
+        found = zip(before.guards, before.guard_deviations, after.guards, strict=True)
         return Comparison(
             difference=paired_difference(before.total, after.total, prompt_ids=ids),
             per_reward={
@@ -144,19 +163,14 @@ class Evaluator:
                 for name, scores in after.rewards.items()
             },
             guards=[
-                guard_result(
-                    guard.reward,
-                    base=was,
-                    adapter=now,
-                    min_ratio_to_base=guard.min_ratio_to_base,
-                )
-                for guard, was, now in guards
+                guard_result(guard, base=was, base_deviation=deviation, adapter=now)
+                for guard, (was, deviation, now) in zip(self._spec.guards or [], found, strict=True)
             ],
         )
 
 
 def noise(base: BaseModel, spec: JobSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
-    """Standard normal latents (B, C, f, H, W) on the CPU, each video's from its own generator."""
+    """Standard normal latents of `base.latents_shape` on the CPU, each video's from its own generator."""
     shape = base.latents_shape(spec.video, batch=1)
     return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vader_core.rewards import Reward, WeightedSum, objective, require_finite
+from vader_core.rewards import Reward, WeightedSum, parts, require_finite
 from vader_core.rollout import Rollout
 from vader_core.spec import Prompt, RewardGradient
 
@@ -101,26 +101,35 @@ def _reward_gradient(
     prompts: Sequence[Prompt],
     chunk_frames: int,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Every reward's scores (B,), and the gradient of the objective, summed over B, at the frames."""
+    """Every reward's scores (B,), and the gradient of the objective, summed over B, at the frames.
+
+    The chain rule, with the inner part first: a score may be taken a few frames at a time, and what
+    training climbs is a function of the whole score.
+    """
     grad_BFCHW = torch.zeros_like(frames_BFCHW)
     scores: dict[str, torch.Tensor] = {}
-    for weight, term in reward.terms:
-        score_B = torch.zeros(len(prompts))
-        for part in _parts(term, frames_BFCHW.shape[1], chunk_frames):
-            share = (part.stop - part.start) / frames_BFCHW.shape[1]
-            leaf = frames_BFCHW[:, part].detach().requires_grad_()
-            part_B = term.score(leaf, prompts)
-            (grad,) = torch.autograd.grad(objective(term.row, part_B).sum(), leaf)
-            grad_BFCHW[:, part] += weight * share * grad
-            score_B += share * part_B.detach().float().cpu()
-        require_finite(term.row.id, score_B, prompts)
-        scores[term.row.id] = score_B
+    for term in reward.terms:
+        score_B, grad_score_BFCHW = _score_gradient(
+            term.reward, frames_BFCHW, prompts, chunk_frames
+        )
+        require_finite(term.name, score_B, prompts)
+        leaf_B = score_B.requires_grad_()
+        (outer_B,) = torch.autograd.grad(term.objective(leaf_B).sum(), leaf_B)
+        grad_BFCHW += outer_B.to(grad_BFCHW).view(-1, 1, 1, 1, 1) * grad_score_BFCHW
+        scores[term.name] = score_B.detach()
     return scores, grad_BFCHW
 
 
-def _parts(term: Reward, num_frames: int, chunk_frames: int) -> list[slice]:
-    """A reward per frame is a mean over frames: it may be taken a few at a time."""
-    if term.row.per != "frame":
-        return [slice(0, num_frames)]
-    starts = range(0, num_frames, chunk_frames)
-    return [slice(start, min(start + chunk_frames, num_frames)) for start in starts]
+def _score_gradient(
+    reward: Reward, frames_BFCHW: torch.Tensor, prompts: Sequence[Prompt], chunk_frames: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The scores (B,), on the CPU, and the gradient of their sum at the frames."""
+    grad_BFCHW = torch.zeros_like(frames_BFCHW)
+    score_B = torch.zeros(len(prompts))
+    for part in parts(reward.row, frames_BFCHW.shape[1], chunk_frames):
+        leaf = frames_BFCHW[:, part.frames].detach().requires_grad_()
+        part_B = reward.score(leaf, prompts)
+        (grad,) = torch.autograd.grad(part_B.sum(), leaf)
+        grad_BFCHW[:, part.frames] = part.share * grad
+        score_B += part.share * part_B.detach().float().cpu()
+    return score_B, grad_BFCHW

@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter
 from vader_core.spec import Strict
 
 Verdict = Literal["improved", "no_clear_difference", "worse"]
+GuardRule = Literal["ratio", "drop"]
 StopReason = Literal[
     "completed_steps",
     "reward_queries",
@@ -37,13 +38,22 @@ class File(Strict):
 
 
 class GuardResult(Strict):
-    """A guard's mean on base and adapter videos. `ok`: the ratio is not below the asked one."""
+    """A guard's mean on base and adapter videos, and whether it fell no further than was allowed.
+
+    By the rule `ratio`, `ratio_to_base` must be at least `min_ratio_to_base`; by the rule `drop`, `drop`
+    (base minus adapter, in units of `base_deviation`) must be at most `max_drop`. The fields of the other
+    rule are None. `base_deviation` is the standard deviation of the base model's single videos.
+    """
 
     reward: str
+    rule: GuardRule = "ratio"
     base: float
     adapter: float
-    ratio_to_base: float | None
-    min_ratio_to_base: float
+    base_deviation: float | None = None
+    ratio_to_base: float | None = None
+    min_ratio_to_base: float | None = None
+    drop: float | None = None
+    max_drop: float | None = None
     ok: bool
 
 

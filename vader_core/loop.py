@@ -12,6 +12,7 @@ from vader_core.comparing import evaluate_base, evaluate_finally, evaluate_perio
 from vader_core.errors import EXIT_DONE, EXIT_INTERRUPTED
 from vader_core.files import described_tree, replace_folder, write_synced
 from vader_core.lines import EvaluationDone, StopReason
+from vader_core.loading import loading_of
 from vader_core.order import Order
 from vader_core.output import Output
 from vader_core.run import Run, open_run
@@ -124,6 +125,7 @@ def _export(run: Run, stop_reason: StopReason, final: EvaluationDone | None) -> 
     story = card.Story(
         spec=run.spec,
         base_model=run.bench.base.row,
+        loading=loading_of(run.bench.base, run.bench.adapter, run.spec.video),
         progress=run.progress,
         metrics=run.output.metric_lines(),
         final=final,

@@ -47,16 +47,17 @@ class Optimiser:
         }
 
     def load_state_dict(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Takes what `state_dict` gave. Raises `CheckpointUnusable` where names or shapes do not fit."""
-        if not tensors:
-            return
-        wanted = {f"{part}/{name}" for name, _ in self._parameters for part in _PARTS}
-        if wanted != set(tensors):
+        """Takes what `state_dict` gave. Raises `CheckpointUnusable` where names do not fit.
+
+        A weight that no gradient has ever reached has no state.
+        """
+        met = [(n, p) for n, p in self._parameters if f"{_PARTS[0]}/{n}" in tensors]
+        if {f"{part}/{name}" for name, _ in met for part in _PARTS} != set(tensors):
             raise CheckpointUnusable(
                 "The optimiser's tensors do not belong to this adapter.",
                 hint="Rank, target modules and base model have to be those of the checkpoint.",
             )
-        for name, parameter in self._parameters:
+        for name, parameter in met:
             # The step counter stays on the CPU, as AdamW itself keeps it.
             self._adamw.state[parameter] = {
                 part: tensors[f"{part}/{name}"].to("cpu" if part == "step" else parameter.device)

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from vader_core import checkpoints, lines
 from vader_core.catalogue import Catalogue
@@ -22,10 +23,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Order:
-    """One call of the trainer. `spec` is resolved; `started` is the process's first `time.monotonic()`."""
+    """One call of the trainer. `spec` is resolved, `images` the folder of the prompts' first images;
+    `started` is the process's first `time.monotonic()`."""
 
     spec: JobSpec
     catalogue: Catalogue
+    images: Path
     folder: RunFolder
     resume: bool
     device: str

@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from vader_core.base_models import BaseModel, PromptEmbeds
+from vader_core.base_models import BaseModel
+from vader_core.families.family import Conditions
 from vader_core.gate import GateSettings, gated
 from vader_core.lora_layers import dropouts
 from vader_core.spec import RewardGradient, Video
@@ -47,8 +47,8 @@ class Rollout:
 
 def sample(
     base: BaseModel,
-    embeds: PromptEmbeds,
-    noise_latents_BCfHW: torch.Tensor,
+    conditions: Conditions,
+    noise: torch.Tensor,
     video: Video,
     *,
     method: RewardGradient,
@@ -56,90 +56,102 @@ def sample(
 ) -> Rollout:
     """Samples B videos of the resolved settings `video`, differentiable in the adapter's weights.
 
-    `noise_latents_BCfHW` is standard normal, of `base.latents_shape`. `step_noise` is one CPU
-    generator per video, used by schedulers that add noise and by the adapter's dropout.
+    `noise` is standard normal, of `base.latents_shape`. `step_noise` is one CPU generator per video,
+    used by schedulers that add noise and by the adapter's dropout.
     """
     both = method.guidance_gradient == "both"
     settings = GateSettings(
-        guided=_is_guided(video),
+        videos=1 if base.family.one_video_per_call else len(conditions),
+        calls=base.family.calls(base.pipeline, video),
         differentiable_steps=method.differentiable_steps,
         branches_with_gradient=frozenset(("cond", "uncond") if both else ("cond",)),
         checkpointing=method.gradient_checkpointing,
         measure_distance=method.prediction_penalty > 0,
     )
-    clock = base.compute.clock
-    began = clock()
-    with (
-        torch.enable_grad(),
-        _dropout_seed(base, step_noise),
-        gated(base, settings, step_noise) as gate,
-    ):
-        latents_BCfHW = _run(base, embeds, noise_latents_BCfHW, video)
-    ended = clock()
-    tail_began = gate.tail_began_at or ended
+    with torch.enable_grad(), _dropout_seed(base, step_noise):
+        runs = [
+            _run(base, share, video, settings)
+            for share in _shares(base, conditions, noise, step_noise)
+        ]
+    distances = [run.distance for run in runs if run.distance is not None]
     return Rollout(
         base=base,
-        latents_BCfHW=latents_BCfHW,
-        penalty=gate.distance,
-        prefix_seconds=tail_began - began,
-        last_k_seconds=ended - tail_began,
+        latents_BCfHW=torch.cat([run.latents_BCfHW for run in runs]),
+        penalty=torch.stack(distances).mean() if distances else None,
+        prefix_seconds=sum(run.prefix_seconds for run in runs),
+        last_k_seconds=sum(run.last_k_seconds for run in runs),
     )
 
 
 def generate(
     base: BaseModel,
-    embeds: PromptEmbeds,
-    noise_latents_BCfHW: torch.Tensor,
+    conditions: Conditions,
+    noise: torch.Tensor,
     video: Video,
     *,
     step_noise: Sequence[torch.Generator],
 ) -> torch.Tensor:
     """The latents (B, C, f, H, W) that `sample` gives with the same arguments, without any graph."""
     settings = GateSettings(
-        guided=_is_guided(video),
+        videos=1 if base.family.one_video_per_call else len(conditions),
+        calls=base.family.calls(base.pipeline, video),
         differentiable_steps=0,
         branches_with_gradient=frozenset(),
         checkpointing=False,
         measure_distance=False,
     )
-    with torch.no_grad(), gated(base, settings, step_noise):
-        return _run(base, embeds, noise_latents_BCfHW, video)
+    shares = _shares(base, conditions, noise, step_noise)
+    with torch.no_grad():
+        return torch.cat([_run(base, share, video, settings).latents_BCfHW for share in shares])
 
 
-def _run(
-    base: BaseModel, embeds: PromptEmbeds, noise_latents_BCfHW: torch.Tensor, video: Video
-) -> torch.Tensor:
-    expected = base.latents_shape(video, batch=len(embeds.cond_BLD))
-    if tuple(noise_latents_BCfHW.shape) != expected:
-        raise ValueError(f"The noise has shape {tuple(noise_latents_BCfHW.shape)}, not {expected}.")
-    pipeline_class: Any = type(base.pipeline)
-    undecorated = pipeline_class.__call__.__wrapped__
-    (latents_BCfHW,) = undecorated(
-        base.pipeline,
-        prompt_embeds=embeds.cond_BLD,
-        negative_prompt_embeds=embeds.uncond_BLD,
-        latents=noise_latents_BCfHW.to(base.compute.device, base.compute.precise_dtype),
-        width=video.width,
-        height=video.height,
-        num_frames=video.num_frames,
-        num_inference_steps=video.inference_steps,
-        guidance_scale=video.guidance_scale,
-        output_type="latent",
-        return_dict=False,
-    )
-    result: torch.Tensor = latents_BCfHW
-    return result
+@dataclass(frozen=True)
+class _Share:
+    """What goes into one call of the pipeline."""
+
+    conditions: Conditions
+    noise: torch.Tensor
+    step_noise: Sequence[torch.Generator]
 
 
-def _is_guided(video: Video) -> bool:
-    # Both pipelines take guidance to be off at 1, and then make no unconditional call.
-    return video.guidance_scale is not None and video.guidance_scale > 1
+def _shares(
+    base: BaseModel,
+    conditions: Conditions,
+    noise: torch.Tensor,
+    step_noise: Sequence[torch.Generator],
+) -> list[_Share]:
+    if not base.family.one_video_per_call:
+        return [_Share(conditions, noise, step_noise)]
+    return [
+        _Share(one, noise[index : index + 1], step_noise[index : index + 1])
+        for index, one in enumerate(conditions.each())
+    ]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one call of the pipeline gave."""
+
+    latents_BCfHW: torch.Tensor
+    distance: torch.Tensor | None
+    prefix_seconds: float
+    last_k_seconds: float
+
+
+def _run(base: BaseModel, share: _Share, video: Video, settings: GateSettings) -> _Run:
+    clock = base.compute.clock
+    began = clock()
+    with gated(base, settings, share.step_noise) as gate:
+        latents_BCfHW = base.run(share.conditions, share.noise, video)
+    ended = clock()
+    tail_began = gate.tail_began_at or ended
+    return _Run(latents_BCfHW, gate.distance, tail_began - began, ended - tail_began)
 
 
 @contextmanager
 def _dropout_seed(base: BaseModel, step_noise: Sequence[torch.Generator]) -> Iterator[None]:
     """Makes the adapter's dropout masks depend on `step_noise` alone."""
-    if not dropouts(base.denoiser):
+    if not any(dropouts(denoiser) for denoiser in base.denoisers.values()):
         yield
         return
     device = base.compute.device

@@ -49,6 +49,7 @@ class Run:
         self.clock.count_earlier(
             gpu_seconds=progress.gpu_seconds, wall_clock_s=progress.wall_clock_s
         )
+        bench.objective.calibrate(progress.scales)
         self.evaluator = Evaluator(bench.base, bench.objective, order.spec)
         self.samples = Samples(order.folder, output, fps=order.spec.video.fps or 1)
         self.step_seconds: deque[float] = deque(maxlen=_RECENT_STEPS)
@@ -69,7 +70,9 @@ class Run:
             now=utc_now(),
             queries_per_step=videos * self.bench.objective.queries_per_training_video,
             seconds_per_step=max(self.step_seconds, default=0.0),
-            base_evaluation_s=self.progress.base_evaluation_s,
+            # A guard that compares with the base model has its videos sampled once more.
+            base_evaluation_s=self.progress.base_evaluation_s
+            * (2 if self.bench.objective.needs_reference else 1),
         )
         return reached(self.spec.budget, used, cost_gpu_seconds=self.clock.cost_gpu_seconds)
 
@@ -172,11 +175,10 @@ def _encode_prompts(run: Run) -> None:
     if spec.budget.max_steps * per_step < len(prompts):
         videos = range(spec.budget.max_steps * per_step)
         prompts = training_prompts(spec, prompts, videos)
-    texts = [p.prompt for p in prompts] + [pair.prompt.prompt for pair in run.evaluator.pairs]
-    _log.info("encoding %d prompts", len(set(texts)))
-    for text in dict.fromkeys(texts):
-        run.bench.base.encode_prompts([text], spec.video.negative_prompt)
-    run.bench.base.drop_text_encoder()
+    used = [*prompts, *(pair.prompt for pair in run.evaluator.pairs)]
+    _log.info("encoding %d prompts", len({prompt.prompt for prompt in used}))
+    run.bench.base.encode(used, spec.video)
+    run.bench.base.drop_text_encoders()
 
 
 def _announce(run: Run, *, resumed_from: int | None) -> None:

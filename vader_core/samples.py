@@ -26,18 +26,21 @@ class Samples:
     def __init__(self, folder: RunFolder, output: Output, *, fps: int) -> None:
         self._folder, self._output, self._fps = folder, output, fps
 
-    def write(self, pair: Pair, frames_FCHW: torch.Tensor, *, role: Role) -> Path:
-        """Writes the video and its strip for the sheet; the video's path."""
-        path = self._folder.samples / f"{pair.name}-{role}.mp4"
+    def write(self, pair: Pair, frames_FCHW: torch.Tensor, *, role: Role) -> None:
+        """Writes the video and its strip for the sheet."""
+        path = self._video(pair, role=role)
         write_mp4(path, frames_FCHW, fps=self._fps)
         write_strip(self.strip(pair, role=role), frames_FCHW, pictures=PICTURES_PER_ROW)
-        return path
 
     def publish(
         self, pair: Pair, frames_FCHW: torch.Tensor, score: float, *, role: Role, step: int
     ) -> None:
         """Writes the video and sends its line."""
-        path = self.write(pair, frames_FCHW, role=role)
+        self.write(pair, frames_FCHW, role=role)
+        self.announce(pair, score, role=role, step=step)
+
+    def announce(self, pair: Pair, score: float, *, role: Role, step: int) -> None:
+        """Sends the line of a video that is written."""
         self._output.emit(
             lines.Sample(
                 at=utc_now(),
@@ -48,9 +51,12 @@ class Samples:
                 prompt=pair.prompt.prompt,
                 seed=pair.seed,
                 score=score,
-                file=described(path, run_folder=self._folder.root),
+                file=described(self._video(pair, role=role), run_folder=self._folder.root),
             )
         )
+
+    def _video(self, pair: Pair, *, role: Role) -> Path:
+        return self._folder.samples / f"{pair.name}-{role}.mp4"
 
     def strip(self, pair: Pair, *, role: Role) -> Path:
         return self._folder.samples / f"{pair.name}-{role}.png"

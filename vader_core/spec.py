@@ -82,30 +82,53 @@ class Adapter(Strict):
 
 
 class RewardTerm(Strict):
-    """One reward in the weighted sum that is maximised."""
+    """One reward in the weighted sum that is maximised: `weight * score / scale`, summed over the terms.
+
+    `scale` brings rewards of different units together: a number, or "base" for the standard deviation
+    of the base model's own held-out scores. With `aim` the term is `-|score - aim|` instead of the
+    score: training goes towards that value and not beyond it.
+    """
 
     reward: str
     weight: float = Field(default=1.0, gt=0)
+    scale: Annotated[float, Field(gt=0)] | Literal["base"] = 1.0
+    aim: float | None = None
     params: dict[str, JsonValue] = {}
 
 
+# Half a deviation is twice the standard error of the difference between two means of 32 videos, which
+# the default evaluation compares: an adapter that changes nothing hardly ever breaks such a guard.
+DEFAULT_MAX_DROP = 0.5
+DEFAULT_MIN_RATIO = 0.8
+
+
 class Guard(Strict):
-    """A measure that must not fall below `min_ratio_to_base` times the base model's own value."""
+    """A measure whose mean over the held-out videos must not fall too far below the base model's.
+
+    For scores whose `range` starts at 0, `min_ratio_to_base` says to which part of the base model's mean
+    it may fall (None: 0.8). For all others `max_drop` says by how much, in standard deviations of the
+    base model's single videos (None: 0.5). Only the one that fits the reward can be given.
+    """
 
     reward: str
-    min_ratio_to_base: float = Field(default=0.8, gt=0)
+    min_ratio_to_base: float | None = Field(default=None, gt=0)
+    max_drop: float | None = Field(default=None, ge=0)
     params: dict[str, JsonValue] = {}
 
 
 class Prompt(Strict):
     """One prompt. `target` is the label a classifying reward looks for, such as "moving left".
 
-    `heldout` fixes the side; left out, a hash of the text decides (`vader_core.prompts.split`).
+    `heldout` fixes the side; left out, a hash of the text and the image decides
+    (`vader_core.prompts.split`). `image`
+    names the first image, for base models that go from image to video: a file of the trainer's image
+    folder, or an uploaded image of the project.
     """
 
     prompt: str = Field(min_length=1, max_length=2000, pattern=r"\S")
     target: str | None = Field(default=None, min_length=1, max_length=200)
     heldout: bool | None = None
+    image: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")
 
 
 class Prompts(Strict):
@@ -179,6 +202,12 @@ class Evaluation(Strict):
     seeds: list[int] = Field(default=[11, 12], min_length=1)
     samples_to_keep: int = Field(default=8, ge=0)
 
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Evaluation:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("`seeds` names a seed twice: its videos would be the same")
+        return self
+
 
 class EarlyStop(Strict):
     """Stops when `heldout_reward` has not risen by `min_delta` in `patience_evals` evaluations."""
@@ -191,12 +220,14 @@ class EarlyStop(Strict):
 class JobSpec(Strict):
     """One alignment job.
 
+    `variant` names a few-step or guidance-distilled form of the base model (its catalogue row lists them).
     `guards` None takes the default guards: diversity and motion, and how well the prompt is matched
     where that is not what is trained.
     """
 
     name: str = Field(default="", max_length=200)
     base_model: str
+    variant: str | None = None
     method: RewardGradient = RewardGradient()
     adapter: Adapter = Adapter()
     rewards: list[RewardTerm] = Field(min_length=1)

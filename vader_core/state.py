@@ -11,7 +11,8 @@ from vader_core.spec import EarlyStop
 class PairScores(BaseModel):
     """Scores of the held-out pairs under one model, pair by pair in the fixed order.
 
-    `guards` holds one mean per guard, in the spec's order; `queries` what it cost.
+    `guards` holds one mean per guard, in the spec's order, `guard_deviations` the standard deviations of
+    the single videos' scores; `queries` what it cost.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -19,13 +20,23 @@ class PairScores(BaseModel):
     total: list[float]
     rewards: dict[str, list[float]]
     guards: list[float]
+    guard_deviations: list[float] = []
     queries: int
+
+
+class Scales(BaseModel):
+    """The base model's spread by one reward: of the score, and of what training climbs of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score: float
+    objective: float
 
 
 class TrainState(BaseModel):
     """Counters and histories of a run; state.json of a checkpoint.
 
-    `heldout_rewards` are the periodic evaluations' (step, mean), the base evaluation's at step 0 first.
+    `scales` are those of the rewards that are scaled by the base model's spread. `heldout_rewards` are the periodic evaluations' (step, mean), the base evaluation's at step 0 first.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,6 +50,7 @@ class TrainState(BaseModel):
     wall_clock_s: float = 0.0
     base_scores: PairScores | None = None
     base_evaluation_s: float = 0.0
+    scales: dict[str, Scales] = {}
     heldout_rewards: list[tuple[int, float]] = []
     recent_rewards: list[float] = []
 

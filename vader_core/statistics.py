@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from scipy import special
 
-from vader_core.lines import GuardResult, RewardDifference, Verdict
+from vader_core.lines import RewardDifference, Verdict
 
 _CONFIDENCE = 0.95
 _FEWEST_PROMPTS = 3
@@ -58,21 +58,6 @@ def verdict(difference: RewardDifference) -> Verdict:
     if low > 0:
         return "improved"
     return "worse" if high < 0 else "no_clear_difference"
-
-
-def guard_result(
-    name: str, *, base: float, adapter: float, min_ratio_to_base: float
-) -> GuardResult:
-    """Compares two means. A base of 0 or less has no ratio; the same drop in absolute terms is allowed."""
-    allowed_drop = (1 - min_ratio_to_base) * abs(base)
-    return GuardResult(
-        reward=name,
-        base=base,
-        adapter=adapter,
-        ratio_to_base=adapter / base if base > 0 else None,
-        min_ratio_to_base=min_ratio_to_base,
-        ok=adapter >= base - allowed_drop,
-    )
 
 
 def highest_plausible_deviation(scores: Sequence[float]) -> float | None:

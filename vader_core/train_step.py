@@ -109,10 +109,9 @@ def _micro_batch(
         ]
 
     prompts = training_prompts(spec, bench.prompts, videos)
-    embeds = bench.base.encode_prompts([p.prompt for p in prompts], spec.video.negative_prompt)
     made = rollout.sample(
         bench.base,
-        embeds,
+        bench.base.conditions(prompts, spec.video),
         noise(bench.base, spec, generators("latents")),
         spec.video,
         method=spec.method,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,22 @@ import torch
 from safetensors import SafetensorError
 
 from vader_core.errors import WeightsUnreadable
+
+# The device that models are made on instead of being read; None where they are read.
+_made_on = ContextVar[str | None]("weights_made_on", default=None)
+
+
+@contextmanager
+def without_weights(device: str = "meta") -> Iterator[None]:
+    """Inside, models are made of their configurations alone, with the values that their classes begin with.
+
+    On torch's meta device, the default, they have none.
+    """
+    token = _made_on.set(device)
+    try:
+        yield
+    finally:
+        _made_on.reset(token)
 
 
 @contextmanager
@@ -31,7 +48,7 @@ def reading(folder: Path, *, needs: Sequence[str], expected: str) -> Iterator[No
     except (
         AttributeError,
         ImportError,
-        KeyError,
+        LookupError,
         OSError,
         RuntimeError,
         SafetensorError,
@@ -65,6 +82,9 @@ def load_model(
     make up at random.
     """
     with reading(folder / subfolder, needs=["config.json"], expected=expected):
+        if device := _made_on.get():
+            with torch.device(device):
+                return _untrained(model_class, folder, subfolder, dtype)
         model, info = model_class.from_pretrained(
             folder,
             subfolder=subfolder,
@@ -79,6 +99,21 @@ def load_model(
             f"The weights in {folder / subfolder} lack {len(missing)} tensors, such as {missing[0]}.",
             hint=_hint(expected),
         )
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def _untrained(model_class: Any, folder: Path, subfolder: str, dtype: torch.dtype) -> Any:
+    """The model of a configuration, in the dtypes that loading would give it."""
+    where = {"subfolder": subfolder, "local_files_only": True}
+    is_diffusers = hasattr(model_class, "from_config")
+    if is_diffusers:
+        model = model_class.from_config(model_class.load_config(folder, **where))
+    else:
+        model = model_class(model_class.config_class.from_pretrained(folder, **where))
+    precise = set(model._keep_in_fp32_modules or []) if is_diffusers else set()
+    for name, parameter in model.named_parameters():
+        if not precise & set(name.split(".")):
+            parameter.data = parameter.data.to(dtype)
     return model.eval().requires_grad_(requires_grad=False)
 
 

@@ -15,13 +15,13 @@ from vader_core import adapter as adapters
 from vader_core import base_models, devices
 from vader_core.adapter import LoraAdapter
 from vader_core.base_models import BaseModel
+from vader_core.catalogue import find_row
 from vader_core.devices import Compute
 from vader_core.files import write_synced
 from vader_core.objective import Objective, load_objective
 from vader_core.optimiser import Optimiser
 from vader_core.order import Order
 from vader_core.prompts import split
-from vader_core.resolve import find_row
 from vader_core.spec import Prompt
 
 _ADAPTER = "adapter"
@@ -49,7 +49,7 @@ class Workbench:
 
     def restore(self, folder: Path) -> None:
         """Takes what `save` wrote. Raises `CheckpointUnusable` where it does not fit."""
-        self.adapter.load_state_dict(load_file(folder / _ADAPTER / "adapter_model.safetensors"))
+        adapters.restore(self.adapter, folder / _ADAPTER)
         self.optimiser.load_state_dict(load_file(folder / _OPTIMISER))
 
 
@@ -64,8 +64,16 @@ def set_up(order: Order) -> Workbench:
     if row is None:
         raise ValueError(f"the spec is not resolved: {spec.base_model!r} is not in the catalogue")
     _log.info("loading %s on %s", row.id, compute.device)
-    base = base_models.load(row, compute)
-    adapter = adapters.attach(base, spec.adapter, seed=spec.seed)
+    base = base_models.load(
+        row,
+        compute,
+        variant=row.variants[spec.variant] if spec.variant else None,
+        images=order.images,
+    )
+    learning = base.family.trained(
+        base.pipeline, spec.video, differentiable_steps=spec.method.differentiable_steps
+    )
+    adapter = adapters.attach(base, spec.adapter, seed=spec.seed, denoisers=learning)
     _log.info("loading the rewards")
     objective = load_objective(spec, order.catalogue, compute)
     prompts, _ = split(spec.prompts.inline or [], spec.prompts.heldout_fraction)

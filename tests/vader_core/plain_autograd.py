@@ -39,8 +39,8 @@ def sampled(
     try:
         return type(pipeline).__call__.__wrapped__(
             pipeline,
-            prompt_embeds=scene.embeds.cond_BLD,
-            negative_prompt_embeds=scene.embeds.uncond_BLD,
+            prompt_embeds=scene.conditions.cond["prompt_embeds"],
+            negative_prompt_embeds=scene.conditions.uncond["prompt_embeds"],
             latents=scene.noise.to(scene.base.compute.dtype),
             width=video.width,
             height=video.height,
@@ -79,4 +79,5 @@ def loss(
 ) -> torch.Tensor:
     frames = decoded(scene, latents)
     chosen = torch.stack([frames[video, index] for video, index in enumerate(frame_indices)])
-    return -reward.objective(reward.score(chosen, PROMPTS)[1]).mean()
+    _, scores = reward.score(chosen, PROMPTS, chunk_frames=chosen.shape[1])
+    return -reward.objective(scores).mean()

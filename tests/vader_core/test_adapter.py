@@ -64,15 +64,15 @@ def exported(trained: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def latents_of(scene: Scene) -> torch.Tensor:
     return rollout.generate(
-        scene.base, scene.embeds, scene.noise, scene.video, step_noise=generators(2)
+        scene.base, scene.conditions, scene.noise, scene.video, step_noise=generators(2)
     )
 
 
 def latents_elsewhere(scene: Scene, sources: list[Path], scratch: Path) -> list[torch.Tensor]:
     inputs, result = scratch / "inputs.safetensors", scratch / "result.safetensors"
     tensors = {
-        "cond": scene.embeds.cond_BLD,
-        "uncond": scene.embeds.uncond_BLD,
+        "cond": scene.conditions.cond["prompt_embeds"],
+        "uncond": scene.conditions.uncond["prompt_embeds"],
         "noise": scene.noise,
     }
     save_file(tensors, inputs)
@@ -146,7 +146,9 @@ def test_comfyui_layout_covers_feed_forward_and_embedders() -> None:
 def test_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone() -> None:
     case = scene("tiny-unet", torch.float32)
     fresh = base_model("tiny-unet", torch.float32)
-    bare = rollout.generate(fresh, case.embeds, case.noise, case.video, step_noise=generators(2))
+    bare = rollout.generate(
+        fresh, case.conditions, case.noise, case.video, step_noise=generators(2)
+    )
     torch.manual_seed(0)
     one = adapters.attach(fresh, Adapter(rank=4), seed=5)
     assert torch.equal(latents_of(case._replace(base=fresh)), bare)

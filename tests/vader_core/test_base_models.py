@@ -5,12 +5,14 @@ import torch
 
 from tests.vader_core.tiny_models import NAMES, base_model, generators, gradients, scene
 from vader_core import rollout
-from vader_core.base_models import FAMILIES
-from vader_core.catalogue import BUILT_IN
+from vader_core.catalogue import BUILT_IN, BaseModelRow
+from vader_core.errors import CatalogueUnusable
+from vader_core.families import family_of
 from vader_core.resolve import with_defaults
-from vader_core.spec import RewardGradient, Video
+from vader_core.spec import Prompt, RewardGradient, Video
 
 TEXTS = ["a red circle moving left", "a blue square moving up"]
+PROMPTS = [Prompt(prompt=text) for text in TEXTS]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_shape_of_an_unresolved_video_is_refused() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_embeddings_are_the_pipelines_and_outlive_the_text_encoder(name: str) -> None:
     base = base_model(name, torch.float32)
-    together = base.encode_prompts(TEXTS, "")
+    together = base.conditions(PROMPTS, Video())
     options = {"max_sequence_length": 16} if name == "tiny-wan" else {"num_images_per_prompt": 1}
     with torch.no_grad():
         expected, negative = base.pipeline.encode_prompt(
@@ -47,19 +49,20 @@ def test_embeddings_are_the_pipelines_and_outlive_the_text_encoder(name: str) ->
             negative_prompt=["", ""],
             **options,
         )
-    assert torch.allclose(together.cond_BLD, expected, atol=1e-5)
-    assert torch.allclose(together.uncond_BLD, negative, atol=1e-5)
-    base.drop_text_encoder()
-    again = base.encode_prompts(TEXTS[::-1], "")
-    assert torch.equal(again.cond_BLD, together.cond_BLD.flip(0))
+    assert torch.allclose(together.cond["prompt_embeds"], expected, atol=1e-5)
+    assert torch.allclose(together.uncond["prompt_embeds"], negative, atol=1e-5)
+    base.drop_text_encoders()
+    again = base.conditions(PROMPTS[::-1], Video())
+    assert torch.equal(again.cond["prompt_embeds"], together.cond["prompt_embeds"].flip(0))
     with pytest.raises(KeyError, match="a green triangle"):
-        base.encode_prompts(["a green triangle"], "")
+        base.encode([Prompt(prompt="a green triangle")], Video())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_of_a_loaded_model_learns(name: str) -> None:
     base = base_model(name, torch.float32)
-    models = [getattr(base.pipeline, part) for part in base.family.models]
+    parts = base.pipeline.components.values()
+    models = [part for part in parts if isinstance(part, torch.nn.Module)]
     assert len(models) == 3
     assert not any(p.requires_grad for model in models for p in model.parameters())
     assert not any(model.training for model in models)
@@ -75,7 +78,12 @@ def test_half_precision_keeps_decoder_latents_and_gradient_in_float32(name: str)
         assert case.base.pipeline.vae.dtype == torch.float32
         method = RewardGradient(prediction_penalty=1.0)
         sampled = rollout.sample(
-            case.base, case.embeds, case.noise, case.video, method=method, step_noise=generators(2)
+            case.base,
+            case.conditions,
+            case.noise,
+            case.video,
+            method=method,
+            step_noise=generators(2),
         )
         assert sampled.latents_BCfHW.dtype == torch.float32
         assert sampled.penalty is not None
@@ -88,5 +96,12 @@ def test_half_precision_keeps_decoder_latents_and_gradient_in_float32(name: str)
     assert torch.cosine_similarity(exact_gradient, rounded_gradient, dim=0) > 0.99
 
 
-def test_every_family_of_the_catalogue_is_described() -> None:
-    assert {row.family for row in BUILT_IN.base_models.values()} == set(FAMILIES)
+@pytest.mark.parametrize("row", BUILT_IN.base_models.values(), ids=lambda row: row.id)
+def test_every_row_of_the_catalogue_names_a_family(row: BaseModelRow) -> None:
+    assert family_of(row).denoisers
+
+
+def test_a_row_of_an_unknown_family_is_refused() -> None:
+    row = BUILT_IN.base_models["tiny-wan"].model_copy(update={"family": "wann"})
+    with pytest.raises(CatalogueUnusable, match="wann"):
+        family_of(row)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.vader_core import plain_autograd
 from tests.vader_core.tiny_models import NAMES, Scene, scene
+from vader_core.decoders import recurrent
 from vader_core.frames import every_frame
 
 FRAMES = 7
@@ -53,6 +56,37 @@ def test_gradient_is_that_of_decoding_everything_at_once(case: Scene, chunk_fram
     frames = case.base.decode(latents, CHOSEN, chunk_frames=chunk_frames)
     (found,) = torch.autograd.grad((frames * direction).sum(), latents)
     assert (found - expected).norm() < 1e-6 * expected.norm()
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 20_000])
+def test_states_that_are_not_kept_are_made_again(
+    monkeypatch: pytest.MonkeyPatch, kept_bytes: int
+) -> None:
+    """The gradient is the same where all states but a few, or but the first, are made by bisection."""
+    case = scene("tiny-wan", num_frames=13)
+    every = every_frame(num_frames=13, batch=2)
+
+    def gradient() -> torch.Tensor:
+        latents = latents_of(case).requires_grad_()
+        frames = case.base.decode(latents, every, chunk_frames=1)
+        return torch.autograd.grad(frames.square().sum(), latents)[0]
+
+    expected = gradient()
+    monkeypatch.setattr(recurrent, "KEPT_BYTES", kept_bytes)
+    states: list[Any] = []
+    case.base.decoder.forward(latents_of(case), every, 1, states)
+    assert len(states) < 7
+    assert torch.allclose(gradient(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_gradient_can_be_pulled_back_twice() -> None:
+    case = scene("tiny-wan", num_frames=FRAMES)
+    latents = latents_of(case).requires_grad_()
+    frames = case.base.decode(latents, every_frame(num_frames=FRAMES, batch=2), chunk_frames=1)
+    once, again = (
+        torch.autograd.grad(frames.sum(), latents, retain_graph=True)[0] for _ in range(2)
+    )
+    assert torch.allclose(once, again, rtol=1e-9, atol=1e-12)
 
 
 def test_later_frames_owe_gradient_to_all_earlier_latents() -> None:

@@ -17,10 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.vader_core.rewards import black_box
 from tests.vader_core.trainer import Trainer, of_type, write_spec
 from vader_core import lines
-from vader_core.catalogue import BUILT_IN
+from vader_core.catalogue import BUILT_IN, Weights
 from vader_core.lines import AnyLine, parse
+from vader_core.rewards import http_endpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,13 +80,13 @@ def test_a_spec_that_cannot_be_read_is_told(trainer: Trainer, text: str | None) 
 
 def test_weights_that_are_missing_are_named(trainer: Trainer) -> None:
     row = BUILT_IN.base_models["tiny-unet"].model_copy(
-        update={"id": "lost", "folder": trainer.folder / "lost"}
+        update={"id": "lost", "weights": Weights(folder=trainer.folder / "gone")}
     )
     options = catalogue_with(trainer.folder, base_models=[row])
     status, seen = trainer(*options, base_model="lost")
     failed = failure(seen)
     assert (status, failed.code, failed.last_checkpoint) == (10, "weights_unreadable", None)
-    assert str(trainer.folder / "lost") in failed.message
+    assert "/base_model: The weights of the base model lost are not installed" in failed.message
 
 
 def test_a_reward_that_is_not_finite_ends_the_run(trainer: Trainer) -> None:
@@ -95,7 +97,7 @@ def test_a_reward_that_is_not_finite_ends_the_run(trainer: Trainer) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["classifier.weight"][0, 0] = torch.nan
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    broken = row.model_copy(update={"id": "broken", "folder": folder})
+    broken = row.model_copy(update={"id": "broken", "weights": Weights(folder=folder)})
     options = catalogue_with(trainer.folder, rewards=[broken])
     status, seen = trainer(*options, rewards=[{"reward": "broken"}])
     failed = failure(seen)
@@ -153,6 +155,19 @@ def test_a_storage_that_takes_no_more_is_told(trainer: Trainer) -> None:
     failed = failure(seen)
     assert (status, failed.code, failed.retryable) == (16, "storage_failed", True)
     assert (failed.step, failed.last_checkpoint) == (2, None)
+
+
+def test_an_endpoint_that_does_not_answer_is_told(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A guard that nobody serves; a new attempt may find it up again."""
+    monkeypatch.setattr(http_endpoint, "PAUSES_S", (0.0, 0.0))
+    row = black_box.row("http", options={"url": "http://127.0.0.1:1/score"})
+    options = catalogue_with(trainer.folder, rewards=[row])
+    status, seen = trainer(*options, guards=[{"reward": "ours"}])
+    failed = failure(seen)
+    assert (status, failed.code, failed.retryable) == (17, "reward_backend_failed", True)
+    assert "127.0.0.1:1" in failed.message
 
 
 def test_what_nobody_foresaw_is_a_line_too(trainer: Trainer) -> None:

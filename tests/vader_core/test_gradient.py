@@ -12,17 +12,17 @@ from tests.vader_core.tiny_models import (
     NAMES,
     PROMPTS,
     Scene,
+    conditions_of,
     generators,
     gradients,
     scene,
     weighted_sum,
 )
 from vader_core import frames, rollout
-from vader_core.base_models import PromptEmbeds
 from vader_core.catalogue import BUILT_IN, RewardRow
 from vader_core.errors import RewardNotFinite
 from vader_core.gradient import GradientResult, staged_gradient
-from vader_core.rewards import WeightedSum
+from vader_core.rewards import Term, WeightedSum
 from vader_core.spec import Frames, Prompt, RewardGradient
 
 STEPS = 3
@@ -64,7 +64,7 @@ def staged(
     )
     sampled = rollout.sample(
         scene.base,
-        scene.embeds,
+        scene.conditions,
         scene.noise,
         scene.video,
         method=method,
@@ -85,8 +85,7 @@ def plain_loss(
 
 def part(scene: Scene, video: int) -> Scene:
     rows = slice(video, video + 1)
-    embeds = PromptEmbeds(scene.embeds.cond_BLD[rows], scene.embeds.uncond_BLD[rows])
-    return scene._replace(embeds=embeds, noise=scene.noise[rows])
+    return scene._replace(conditions=conditions_of(scene.conditions, rows), noise=scene.noise[rows])
 
 
 def relative_error(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -171,7 +170,7 @@ def test_gradients_of_micro_batches_add_up(sampled_scene: Scene) -> None:
         one = part(sampled_scene, video)
         method = RewardGradient()
         sampled = rollout.sample(
-            one.base, one.embeds, one.noise, one.video, method=method, step_noise=generators(1)
+            one.base, one.conditions, one.noise, one.video, method=method, step_noise=generators(1)
         )
         staged_gradient(
             sampled,
@@ -186,7 +185,7 @@ def test_gradients_of_micro_batches_add_up(sampled_scene: Scene) -> None:
 
 
 def test_reward_that_is_not_finite_is_named_and_adds_no_gradient(sampled_scene: Scene) -> None:
-    broken = WeightedSum([(1.0, NotFinite(BUILT_IN.rewards["tiny-text-match"]))])
+    broken = WeightedSum([Term(NotFinite(BUILT_IN.rewards["tiny-text-match"]))])
     with pytest.raises(RewardNotFinite, match=r"tiny-text-match.*blue square"):
         staged(sampled_scene, broken, Frames())
     assert all(parameter.grad is None for _, parameter in sampled_scene.adapter.parameters())

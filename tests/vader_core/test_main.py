@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import signal
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -257,6 +259,38 @@ def test_a_checkpoint_of_another_spec_is_refused(trainer: Trainer) -> None:
     assert status == 2
     assert isinstance(seen[-1], lines.Failed)
     assert "another spec" in seen[-1].message
+
+
+def test_rewards_scaled_by_the_base_models_spread_keep_their_scales_when_resumed(
+    trainer: Trainer,
+) -> None:
+    names = ("tiny-text-match", "tiny-action")
+    both = [{"reward": name, "scale": "base"} for name in names]
+    job = {"rewards": both, "checkpoints": {"every_steps": 2}, "budget": {"max_steps": 3}}
+    status, whole = trainer(**job)
+    assert status == 0
+    shutil.rmtree(trainer.out / "checkpoints" / "step-000003")
+    (trainer.out / "adapter" / "README.md").unlink()
+    status, resumed = trainer("--resume", **job)
+    assert status == 0
+    (before,), (after,) = (
+        [line for line in of_type(seen, lines.Step) if line.step == 3] for seen in (whole, resumed)
+    )
+    assert after.loss == before.loss
+    state = json.loads((trainer.out / "checkpoints/step-000002/state.json").read_text())
+    scales, scores = state["scales"], state["base_scores"]["rewards"]
+    assert set(scales) == set(names)
+    for name in names:
+        assert scales[name]["score"] == statistics.pstdev(scores[name])
+    # Training climbs the logarithm of the action's probability, which has a spread of its own.
+    assert scales["tiny-text-match"]["objective"] == scales["tiny-text-match"]["score"]
+    assert scales["tiny-action"]["objective"] > 2 * scales["tiny-action"]["score"]
+    base = of_type(whole, lines.EvaluationDone)[0]
+    samples = [line for line in of_type(whole, lines.Sample) if line.role == "base"]
+    assert len(samples) == 2
+    assert base.heldout_reward == pytest.approx(
+        sum(statistics.fmean(scores[name]) / scales[name]["score"] for name in names)
+    )
 
 
 def test_a_folder_with_a_run_in_it_is_not_overwritten(trainer: Trainer) -> None:

@@ -7,9 +7,15 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 from tests.vader_core import plain_autograd
-from tests.vader_core.tiny_models import NAMES, Scene, generators, gradients, scene
+from tests.vader_core.tiny_models import (
+    NAMES,
+    Scene,
+    conditions_of,
+    generators,
+    gradients,
+    scene,
+)
 from vader_core import rollout
-from vader_core.base_models import PromptEmbeds
 from vader_core.rollout import Rollout
 from vader_core.spec import RewardGradient
 
@@ -24,7 +30,7 @@ def sampled_scene(request: pytest.FixtureRequest) -> Scene:
 def sample(scene: Scene, **fields: Any) -> Rollout:
     return rollout.sample(
         scene.base,
-        scene.embeds,
+        scene.conditions,
         scene.noise,
         scene.video,
         method=RewardGradient(**fields),
@@ -34,7 +40,7 @@ def sample(scene: Scene, **fields: Any) -> Rollout:
 
 def generate(scene: Scene) -> torch.Tensor:
     return rollout.generate(
-        scene.base, scene.embeds, scene.noise, scene.video, step_noise=generators(2)
+        scene.base, scene.conditions, scene.noise, scene.video, step_noise=generators(2)
     )
 
 
@@ -57,8 +63,8 @@ def grad_modes(scene: Scene, **fields: Any) -> list[tuple[int, bool]]:
 def test_videos_are_those_of_the_pipelines_own_call(sampled_scene: Scene) -> None:
     pipeline, video = sampled_scene.base.pipeline, sampled_scene.video
     expected = pipeline(
-        prompt_embeds=sampled_scene.embeds.cond_BLD,
-        negative_prompt_embeds=sampled_scene.embeds.uncond_BLD,
+        prompt_embeds=sampled_scene.conditions.cond["prompt_embeds"],
+        negative_prompt_embeds=sampled_scene.conditions.uncond["prompt_embeds"],
         latents=sampled_scene.noise,
         width=video.width,
         height=video.height,
@@ -169,7 +175,7 @@ def test_step_noise_of_a_video_does_not_depend_on_its_batch() -> None:
     again = generate(case)
     second = rollout.generate(
         case.base,
-        PromptEmbeds(case.embeds.cond_BLD[1:], case.embeds.uncond_BLD[1:]),
+        conditions_of(case.conditions, slice(1, None)),
         case.noise[1:],
         case.video,
         step_noise=generators(2)[1:],

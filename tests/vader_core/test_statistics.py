@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from vader_core.statistics import (
-    guard_result,
     highest_plausible_deviation,
     paired_difference,
     verdict,
@@ -88,25 +87,6 @@ def test_no_difference_at_all_is_no_clear_difference() -> None:
     found = paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], prompt_ids=["a", "b", "c"])
     assert found.delta_ci95 == (0.0, 0.0)
     assert verdict(found) == "no_clear_difference"
-
-
-@pytest.mark.parametrize(
-    ("base", "adapter", "ratio", "ok"),
-    [
-        (0.5, 0.45, 0.9, True),
-        (0.5, 0.35, 0.7, False),
-        (-1.0, -1.1, None, True),
-        (-1.0, -1.3, None, False),
-        (0.0, 0.0, None, True),
-        (0.0, -0.1, None, False),
-    ],
-)
-def test_a_guard_allows_the_asked_drop_and_no_more(
-    *, base: float, adapter: float, ratio: float | None, ok: bool
-) -> None:
-    found = guard_result("motion@1", base=base, adapter=adapter, min_ratio_to_base=0.8)
-    assert found.ratio_to_base == (None if ratio is None else pytest.approx(ratio))
-    assert found.ok is ok
 
 
 def test_few_scores_make_the_plausible_deviation_large() -> None:

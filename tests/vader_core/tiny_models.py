@@ -9,9 +9,10 @@ import torch
 from vader_core import adapter as adapters
 from vader_core import base_models, rewards, seeds
 from vader_core.adapter import LoraAdapter
-from vader_core.base_models import BaseModel, PromptEmbeds
+from vader_core.base_models import BaseModel
 from vader_core.catalogue import BUILT_IN
 from vader_core.devices import Compute
+from vader_core.families.family import Conditions
 from vader_core.resolve import with_defaults
 from vader_core.spec import Adapter, Prompt, RewardTerm, Video
 
@@ -28,7 +29,7 @@ class Scene(NamedTuple):
     base: BaseModel
     adapter: LoraAdapter
     video: Video
-    embeds: PromptEmbeds
+    conditions: Conditions
     noise: torch.Tensor
 
 
@@ -49,10 +50,19 @@ def scene(name: str, dtype: torch.dtype = torch.float64, **changes: Any) -> Scen
     small = {"width": 16, "height": 16, "num_frames": 3, "inference_steps": 3}
     asked = Video(**{**small, **changes})
     video = with_defaults(asked, base.row)
-    embeds = base.encode_prompts([prompt.prompt for prompt in PROMPTS], "")
+    conditions = base.conditions(PROMPTS, video)
     shape = base.latents_shape(video, batch=1)
     noise = torch.cat([torch.randn(shape, generator=one) for one in generators(2, "latents")])
-    return Scene(base, adapter, video, embeds, noise)
+    return Scene(base, adapter, video, conditions, noise)
+
+
+def conditions_of(conditions: Conditions, rows: slice) -> Conditions:
+    """Those of some of the videos."""
+    return Conditions(
+        {name: tensor[rows] for name, tensor in conditions.cond.items()},
+        {name: tensor[rows] for name, tensor in conditions.uncond.items()},
+        None if conditions.images is None else conditions.images[rows],
+    )
 
 
 def stir(adapter: LoraAdapter) -> None:
@@ -70,12 +80,19 @@ def generators(count: int, purpose: str = "noise") -> list[torch.Generator]:
 def weighted_sum(dtype: torch.dtype = torch.float64, **weights: float) -> rewards.WeightedSum:
     """`tiny_action=1.0` gives the reward tiny-action the weight 1."""
     return rewards.WeightedSum(
-        [(weight, reward(name.replace("_", "-"), dtype)) for name, weight in weights.items()]
+        [
+            rewards.Term(reward(name.replace("_", "-"), dtype), weight)
+            for name, weight in weights.items()
+        ]
     )
 
 
 def reward(name: str, dtype: torch.dtype = torch.float64) -> rewards.Reward:
-    return rewards.load(RewardTerm(reward=name), BUILT_IN.rewards[name], compute(dtype))
+    row = BUILT_IN.rewards[name]
+    schema: Any = row.params_schema
+    # Where a reward cannot do without a parameter, the first value that is allowed serves a test.
+    params = {key: schema["properties"][key]["enum"][0] for key in schema.get("required", [])}
+    return rewards.load(RewardTerm(reward=name, params=params), row, compute(dtype))
 
 
 def gradients(adapter: LoraAdapter) -> torch.Tensor:

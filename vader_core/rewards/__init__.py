@@ -8,18 +8,18 @@ a time; one `per` video looks at all frames together; one `per` group compares t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from pydantic import JsonValue
 
+from vader_core import weights_lock
 from vader_core.catalogue import RewardRow
 from vader_core.devices import Compute
-from vader_core.errors import RewardNotFinite
-from vader_core.rewards.action import Action
-from vader_core.rewards.clip import Preference, TextMatch
-from vader_core.rewards.measures import Diversity, Motion
+from vader_core.errors import CatalogueUnusable, RewardNotFinite
 from vader_core.spec import Guard, Prompt, RewardTerm
 
 
@@ -33,64 +33,176 @@ class Reward(Protocol):
         ...
 
 
-_KINDS: dict[str, Callable[[RewardRow, Compute], Reward]] = {
-    "videomae_action": Action,
-    "clip_text_match": TextMatch,
-    "clip_preference": Preference,
-    "diversity": Diversity,
-    "motion": Motion,
+@runtime_checkable
+class ReferenceReward(Protocol):
+    """A reward whose row says `needs_reference`: its `score` has nothing to compare with and raises."""
+
+    def compare(self, frames_BFCHW: torch.Tensor, references_BFCHW: torch.Tensor) -> torch.Tensor:
+        """Scores (B,) of videos beside the base model's own of the same prompts and seeds."""
+        ...
+
+
+class MakeReward(Protocol):
+    """What a kind of rewards is: `params` come from the job, checked against the row's schema."""
+
+    def __call__(
+        self, row: RewardRow, params: Mapping[str, JsonValue], compute: Compute
+    ) -> Reward: ...
+
+
+# Module of this package and class, by kind. They are imported when a job asks for one: the model
+# classes behind them take seconds to import.
+_KINDS = {
+    "action": "action:Action",
+    "clip_head": "clip_head:ClipHead",
+    "clip_similarity": "clip:ClipSimilarity",
+    "diversity": "measures:Diversity",
+    "entry_point": "entry_point:EntryPointReward",
+    "hpsv3": "hpsv3:Hpsv3",
+    "http": "http_endpoint:HttpReward",
+    "image_reward": "image_reward:ImageReward",
+    "jpeg_size": "jpeg_size:JpegSize",
+    "motion": "measures:Motion",
+    "mps": "mps:Mps",
+    "object_presence": "detection:ObjectPresence",
+    "object_removal": "detection:ObjectRemoval",
+    "preference_head": "clip:PreferenceHeadReward",
+    "reference_distance": "measures:ReferenceDistance",
+    "sharpness": "measures:Sharpness",
+    "video_reward": "video_reward:VideoReward",
+    "video_text": "video_text:VideoText",
+    "vjepa": "vjepa:VJepa",
 }
 
 
 def load(term: RewardTerm | Guard, row: RewardRow, compute: Compute) -> Reward:
-    """The reward of `row` on `compute`, in float32 or more precise.
+    """The reward of `row` with the parameters of `term` on `compute`, in float32 or more precise.
 
-    `term.params` is checked against `row.params_schema` when a spec is resolved; the rewards built in
-    take none. Raises `WeightsUnreadable` where the row's folder is missing or broken.
+    Raises `WeightsUnreadable` where the row's folder is missing, broken or of another commit, and
+    `CatalogueUnusable` for a row of an unknown kind.
     """
-    del term
-    return _KINDS[row.kind](row, compute)
+    if row.folder is not None and row.weights is not None:
+        weights_lock.check(row.folder, row.weights)
+    return kind_of(row)(row, term.params, compute)
 
 
-# Below this a probability counts as zero: its logarithm stays finite.
-_LEAST_SCORE = 1e-12
+def kind_of(row: RewardRow) -> MakeReward:
+    """What makes rewards of the row's kind. Raises `CatalogueUnusable` for an unknown one."""
+    if row.kind not in _KINDS:
+        raise CatalogueUnusable(
+            f"The reward {row.id!r} is of the kind {row.kind!r}, which does not exist.",
+            hint=f"Kinds: {', '.join(sorted(_KINDS))}.",
+        )
+    module, name = _KINDS[row.kind].split(":")
+    made: MakeReward = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    return made
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames of a video that are scored together, and their share in the whole score."""
+
+    frames: slice
+    share: float
+
+
+def parts(row: RewardRow, num_frames: int, chunk_frames: int) -> list[Part]:
+    """A reward per frame is a mean over frames: it is taken `chunk_frames` at a time, so that its memory
+    is that of a few frames. Any other sees all frames together."""
+    if row.per != "frame":
+        return [Part(slice(0, num_frames), 1.0)]
+    starts = range(0, num_frames, chunk_frames)
+    chunks = [slice(start, min(start + chunk_frames, num_frames)) for start in starts]
+    return [Part(chunk, (chunk.stop - chunk.start) / num_frames) for chunk in chunks]
+
+
+def score_in_parts(
+    reward: Reward, frames_BFCHW: torch.Tensor, prompts: Sequence[Prompt], *, chunk_frames: int
+) -> torch.Tensor:
+    """Scores (B,) of whole videos, part by part."""
+    return torch.stack(
+        [
+            part.share * reward.score(frames_BFCHW[:, part.frames], prompts)
+            for part in parts(reward.row, frames_BFCHW.shape[1], chunk_frames)
+        ]
+    ).sum(0)
+
+
+# Added to a probability before its logarithm is taken: far less than any that tells videos apart, and
+# enough that the logarithm and its gradient stay finite at 0 and stay above 0 next to it.
+_LEAST_SCORE = 1e-20
+
+
+@dataclass(frozen=True)
+class Term:
+    """One reward of a job and its part in the sum: `weight * value / scale`.
+
+    The value is the score, or `-|score - aim|`. `objective_scale` takes the scale's place in what training
+    climbs; None is the scale itself.
+    """
+
+    reward: Reward
+    weight: float = 1.0
+    scale: float = 1.0
+    objective_scale: float | None = None
+    aim: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.reward.row.id
+
+    def contribution(self, score_B: torch.Tensor) -> torch.Tensor:
+        """What scores (B,) add to the weighted sum (B,)."""
+        return self._value(score_B) * (self.weight / self.scale)
+
+    def objective(self, score_B: torch.Tensor) -> torch.Tensor:
+        """What training climbs (B,): the value, or the score's logarithm in its place."""
+        scale = self.scale if self.objective_scale is None else self.objective_scale
+        return self.climbed(score_B) * (self.weight / scale)
+
+    def climbed(self, score_B: torch.Tensor) -> torch.Tensor:
+        """The objective (B,) before it is weighed and scaled.
+
+        VADER trains its action reward by cross-entropy, which is the logarithm, and reports the
+        probability.
+        """
+        if self.aim is None and self.reward.row.objective == "log_score":
+            return (score_B.clamp_min(0) + _LEAST_SCORE).log()
+        return self._value(score_B)
+
+    def _value(self, score_B: torch.Tensor) -> torch.Tensor:
+        return score_B if self.aim is None else -(score_B - self.aim).abs()
 
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """What a job maximises: the sum of its rewards' scores times their weights."""
+    """What a job maximises: the sum of its rewards' scores, each weighed and scaled."""
 
-    terms: Sequence[tuple[float, Reward]]
+    terms: Sequence[Term]
 
     def score(
-        self, frames_BFCHW: torch.Tensor, prompts: Sequence[Prompt]
+        self, frames_BFCHW: torch.Tensor, prompts: Sequence[Prompt], *, chunk_frames: int
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The total (B,) and, by reward id, every reward's own scores (B,), unweighted.
+        """The total (B,) and, by reward id, every reward's own scores (B,), as it gave them.
 
-        Raises `RewardNotFinite` where a score is NaN or infinite.
+        Rewards per frame are taken `chunk_frames` at a time. Raises `RewardNotFinite` where a score is
+        NaN or infinite.
         """
-        scores = {reward.row.id: reward.score(frames_BFCHW, prompts) for _, reward in self.terms}
+        scores = {
+            term.name: score_in_parts(term.reward, frames_BFCHW, prompts, chunk_frames=chunk_frames)
+            for term in self.terms
+        }
         for name, score_B in scores.items():
             require_finite(name, score_B, prompts)
         return self.total(scores), scores
 
-    def objective(self, scores: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The weighted sum (B,) of what training climbs, by the scores (B,) of every reward."""
-        weighted = [w * objective(r.row, scores[r.row.id]) for w, r in self.terms]
-        return torch.stack(weighted).sum(0)
+    def objective(self, scores: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The sum (B,) of what training climbs, by the scores (B,) of every reward."""
+        return torch.stack([term.objective(scores[term.name]) for term in self.terms]).sum(0)
 
-    def total(self, scores: dict[str, torch.Tensor]) -> torch.Tensor:
+    def total(self, scores: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The weighted sum (B,) of scores (B,) by reward id."""
-        weighted = [weight * scores[reward.row.id] for weight, reward in self.terms]
-        return torch.stack(weighted).sum(0)
-
-
-def objective(row: RewardRow, score_B: torch.Tensor) -> torch.Tensor:
-    """What training climbs (B,), rising with the scores (B,): themselves or their logarithm.
-
-    VADER trains its action reward by cross-entropy, which is the logarithm, and reports the probability.
-    """
-    return score_B.clamp_min(_LEAST_SCORE).log() if row.objective == "log_score" else score_B
+        return torch.stack([term.contribution(scores[term.name]) for term in self.terms]).sum(0)
 
 
 def require_finite(name: str, score_B: torch.Tensor, prompts: Sequence[Prompt]) -> None:

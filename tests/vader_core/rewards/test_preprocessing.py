@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
@@ -68,3 +69,64 @@ def test_unknown_filter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"resample": 1}))
     with pytest.raises(ValueError, match="bilinear"):
         Preprocessing.read(tmp_path)
+
+
+def write_config(folder: Path, **fields: object) -> None:
+    norm = {"image_mean": SHARED["image_mean"], "image_std": SHARED["image_std"], "resample": 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**norm, **fields}))
+
+
+def normalised(images: list[Image.Image]) -> torch.Tensor:
+    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).double() / 255
+    mean, std = (torch.tensor(SHARED[key]).double() for key in ("image_mean", "image_std"))
+    return ((pixels - mean) / std).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_padding_fits_the_longer_edge_and_adds_black(
+    height: int, width: int, tmp_path: Path
+) -> None:
+    write_config(tmp_path, size={"longest_edge": 32}, do_pad=True)
+    frames = images(height, width)
+    scale = 32 / max(height, width)
+    new_height, new_width = round(height * scale), round(width * scale)
+    top, left = (32 - new_height) // 2, (32 - new_width) // 2
+    border = (left, top, 32 - new_width - left, 32 - new_height - top)
+    small = [
+        Image.fromarray(frame).resize((new_width, new_height), Image.Resampling.BICUBIC)
+        for frame in frames
+    ]
+    expected = normalised([ImageOps.expand(image, border) for image in small])
+    found = Preprocessing.read(tmp_path)(
+        torch.from_numpy(frames).permute(0, 3, 1, 2).double() / 255
+    )
+    assert (found - expected).abs().max() < 2.1 / 255 / 0.5
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": EDGES},
+        {"size": {"shortest_edge": 32}},
+        {"size": {"longest_edge": 32}, "do_pad": True},
+        {"size": EDGES},
+    ],
+)
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (70, 33), (20, 24)])
+def test_stretching_keeps_the_whole_image(
+    height: int, width: int, fields: dict[str, object], tmp_path: Path
+) -> None:
+    write_config(tmp_path, **fields)
+    frames = images(height, width)
+    expected = normalised(
+        [Image.fromarray(frame).resize((32, 32), Image.Resampling.BICUBIC) for frame in frames]
+    )
+    floats = torch.from_numpy(frames).permute(0, 3, 1, 2).double() / 255
+    found = Preprocessing.read(tmp_path).stretched()(floats)
+    assert (found - expected).abs().max() < 2.1 / 255 / 0.5
+
+
+def test_nothing_to_stretch_to_is_refused(tmp_path: Path) -> None:
+    write_config(tmp_path, do_resize=False)
+    with pytest.raises(ValueError, match="nothing to stretch to"):
+        Preprocessing.read(tmp_path).stretched()

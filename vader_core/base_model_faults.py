@@ -1,0 +1,174 @@
+"""What is wrong with a spec by its base model: variant, first images, sizes, steps, frames. Free of torch."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+
+from pydantic import JsonValue
+
+from vader_core.catalogue import BaseModelRow, Catalogue, Variant, find_row
+from vader_core.faults import Fault
+from vader_core.row_faults import WEIGHTS_NOT_INSTALLED
+from vader_core.spec import Frames, Guard, JobSpec, Prompt, RewardTerm, Video
+
+
+def variant_faults(spec: JobSpec, row: BaseModelRow) -> list[Fault]:
+    if spec.variant is None:
+        return []
+    variant = row.variants.get(spec.variant)
+    if variant is None:
+        known = sorted(row.variants)
+        legal = f"Known: {', '.join(known)}." if known else "It has none."
+        return [
+            Fault(
+                pointer="/variant",
+                code="unknown_variant",
+                detail=f"{row.id} has no variant {spec.variant!r}. {legal}",
+                nearest=list(difflib.get_close_matches(spec.variant, known, n=3, cutoff=0.4)),
+            )
+        ]
+    faults = _variant_setting_faults(spec, variant)
+    if not variant.installed:
+        detail = (
+            f"The weights of the variant {spec.variant} are not installed here. "
+            f"An operator runs `python -m vader_core fetch {row.id} --variant {spec.variant}`."
+        )
+        faults.append(Fault(pointer="/variant", code=WEIGHTS_NOT_INSTALLED, detail=detail))
+    return faults
+
+
+def _variant_setting_faults(spec: JobSpec, variant: Variant) -> list[Fault]:
+    """A distilled model is made for one number of steps and one guidance scale."""
+    made_for = [
+        ("inference_steps", spec.video.inference_steps, variant.inference_steps),
+        ("guidance_scale", spec.video.guidance_scale, variant.guidance_scale),
+    ]
+    return [
+        Fault(
+            pointer=f"/video/{name}",
+            code="not_in_set",
+            detail=f"The variant {spec.variant} is made for {name} {legal:g}; got {asked:g}.",
+            nearest=[legal],
+        )
+        for name, asked, legal in made_for
+        if asked is not None and asked != legal
+    ]
+
+
+def image_faults(spec: JobSpec, row: BaseModelRow, prompts: list[Prompt]) -> list[Fault]:
+    """Image-to-video needs a first image for every prompt; other base models have no use for one."""
+    inline = spec.prompts.inline is not None
+    wrong = [
+        (i, prompt)
+        for i, prompt in enumerate(prompts)
+        if (prompt.image is not None) != row.needs_image
+    ]
+    code = "missing_image" if row.needs_image else "image_not_used"
+    need = "needs a first image for every prompt" if row.needs_image else "takes no first image"
+    return [
+        Fault(
+            pointer=f"/prompts/inline/{i}/image" if inline else "/prompts/prompt_set",
+            code=code,
+            detail=f"{row.id} {need}; prompt {i} ({prompt.prompt!r}) has {prompt.image!r}.",
+        )
+        for i, prompt in wrong
+    ]
+
+
+def size_faults(video: Video, row: BaseModelRow) -> list[Fault]:
+    rule = row.sizes
+    checks: list[tuple[str, int | None, list[int], str]] = [
+        ("width", video.width, rule.sides(rule.widths), rule.sides_text(rule.widths)),
+        ("height", video.height, rule.sides(rule.heights), rule.sides_text(rule.heights)),
+        ("num_frames", video.num_frames, rule.frames(), rule.frames_text()),
+    ]
+    faults = [
+        Fault(
+            pointer=f"/video/{field}",
+            code="not_in_set",
+            detail=f"{row.id} needs {legal_text}; got {value}.",
+            nearest=list(sorted(legal, key=_distance_to(value))[:2]),
+        )
+        for field, value, legal, legal_text in checks
+        if value is not None and value not in legal
+    ]
+    return faults or _pair_faults(video, row)
+
+
+def _pair_faults(video: Video, row: BaseModelRow) -> list[Fault]:
+    """Where width and height must go together; the nearest are those of the most similar shape."""
+    width, height = video.width or 0, video.height or 0
+    pairs = row.sizes.pairs
+    if not pairs or (width, height) in pairs:
+        return []
+    near = sorted(pairs, key=lambda pair: abs(math.log(pair[0] * height / (pair[1] * width))))[:3]
+    shown = ", ".join(f"{wide}x{high}" for wide, high in near)
+    detail = (
+        f"{row.id} makes only some pairs of width and height; got {width}x{height}. "
+        f"The nearest in shape: {shown}."
+    )
+    nearest: list[JsonValue] = [[wide, high] for wide, high in near]
+    return [Fault(pointer="/video/width", code="not_in_set", detail=detail, nearest=nearest)]
+
+
+def _distance_to(value: int) -> Callable[[int], int]:
+    return lambda legal: abs(legal - value)
+
+
+def step_faults(spec: JobSpec, video: Video, row: BaseModelRow) -> list[Fault]:
+    faults: list[Fault] = []
+    steps = video.inference_steps or 1
+    if steps < row.min_steps:
+        detail = f"{row.id} takes at least {row.min_steps} inference steps; got {steps}."
+        faults.append(_not_in_set("/video/inference_steps", detail, row.min_steps))
+    if spec.method.differentiable_steps > steps:
+        detail = f"At most the {steps} inference steps can be differentiable; got {spec.method.differentiable_steps}."
+        faults.append(_not_in_set("/method/differentiable_steps", detail, steps))
+    frames, chosen = video.num_frames or 1, spec.method.frames
+    if chosen.index is not None and chosen.index >= frames:
+        detail = f"The last of {frames} frames has index {frames - 1}; got {chosen.index}."
+        faults.append(_not_in_set("/method/frames/index", detail, frames - 1))
+    if chosen.n is not None and chosen.n > frames:
+        detail = f"A video has {frames} frames; got n = {chosen.n}."
+        faults.append(_not_in_set("/method/frames/n", detail, frames))
+    return faults
+
+
+def movement_faults(spec: JobSpec, video: Video, catalogue: Catalogue) -> list[Fault]:
+    """Rewards that look at movement need frames to see it in, in the video and among those chosen."""
+    terms = [(f"/rewards/{i}", _fewest(t, catalogue)) for i, t in enumerate(spec.rewards)]
+    guards = [(f"/guards/{i}", _fewest(g, catalogue)) for i, g in enumerate(spec.guards or [])]
+    frames = video.num_frames or 1
+    chosen = _frames_chosen(spec.method.frames, frames)
+    return [
+        *_too_few("/video/num_frames", terms + guards, frames),
+        *(_too_few("/method/frames", terms, chosen) if chosen < frames else []),
+    ]
+
+
+def _too_few(pointer: str, needs: list[tuple[str, int]], frames: int) -> list[Fault]:
+    short = [f"{place} needs {fewest}" for place, fewest in needs if frames < fewest]
+    if not short:
+        return []
+    detail = f"Too few frames to score: {', '.join(short)}; this gives {frames}."
+    return [Fault(pointer=pointer, code="too_few_frames", detail=detail)]
+
+
+def _frames_chosen(frames: Frames, num_frames: int) -> int:
+    if frames.mode == "every_nth":
+        return len(range(0, num_frames, frames.n or 1))
+    return {"index": 1, "random": frames.n or 1}.get(frames.mode, num_frames)
+
+
+def _fewest(term: RewardTerm | Guard, catalogue: Catalogue) -> int:
+    """The fewest frames that the reward of `term` can score."""
+    row = find_row(term.reward, catalogue.rewards)
+    if row is None:
+        return 1
+    return max(row.min_frames, 2 if row.per == "video" else 1)
+
+
+def _not_in_set(pointer: str, detail: str, nearest: int) -> Fault:
+    return Fault(pointer=pointer, code="not_in_set", detail=detail, nearest=[nearest])

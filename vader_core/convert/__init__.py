@@ -1,0 +1,1 @@
+"""Weights published in other formats, rewritten as the folders that base models and rewards load."""

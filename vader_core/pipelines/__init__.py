@@ -1,0 +1,1 @@
+"""Diffusers-shaped pipelines and models of published base models that diffusers itself lacks."""
