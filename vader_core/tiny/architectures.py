@@ -21,6 +21,10 @@ from transformers import (
     UMT5EncoderModel,
     VideoMAEConfig,
     VideoMAEForVideoClassification,
+    VJEPA2Config,
+    VJEPA2Model,
+    YolosConfig,
+    YolosForObjectDetection,
 )
 
 from vader_core.tiny import world
@@ -172,6 +176,44 @@ def action_classifier() -> VideoMAEForVideoClassification:
         label2id={label: index for index, label in labels.items()},
     )
     return VideoMAEForVideoClassification(config)
+
+
+def detector() -> YolosForObjectDetection:
+    """The object rewards: which shapes a frame shows, and where."""
+    labels = dict(enumerate(world.SHAPES))
+    config = YolosConfig(
+        image_size=[world.SIZE, world.SIZE],
+        patch_size=4,
+        hidden_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=128,
+        num_detection_tokens=5,
+        use_mid_position_embeddings=False,
+        id2label=labels,
+        label2id={label: index for index, label in labels.items()},
+    )
+    return YolosForObjectDetection(config)
+
+
+def video_predictor() -> VJEPA2Model:
+    """The temporal-consistency reward: predicts the features of what it was not shown."""
+    config = VJEPA2Config(
+        crop_size=world.SIZE,
+        frames_per_clip=8,
+        tubelet_size=2,
+        patch_size=8,
+        hidden_size=64,
+        num_attention_heads=4,
+        num_hidden_layers=4,
+        mlp_ratio=3.0,
+        pred_hidden_size=48,
+        pred_num_attention_heads=3,
+        pred_num_hidden_layers=3,
+        pred_num_mask_tokens=1,
+        pred_mlp_ratio=3.0,
+    )
+    return VJEPA2Model(config)
 
 
 def clip_model() -> CLIPModel:

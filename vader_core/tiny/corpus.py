@@ -81,6 +81,21 @@ def encode(
     return scaled
 
 
+@torch.no_grad()
+def rebuild(
+    autoencoder: AutoencoderKL | AutoencoderKLWan, frames_BFCHW: torch.Tensor
+) -> torch.Tensor:
+    """The autoencoder's reconstruction of frames in [0, 1], in the same layout."""
+    video = isinstance(autoencoder, AutoencoderKLWan)
+    inputs = frames_BFCHW.transpose(1, 2) if video else frames_BFCHW.flatten(0, 1)
+    latents = autoencoder.encode(inputs * 2 - 1).latent_dist.mode()
+    output = (autoencoder.decode(latents).sample.clamp(-1, 1) + 1) / 2
+    rebuilt: torch.Tensor = (
+        output.transpose(1, 2) if video else output.unflatten(0, frames_BFCHW.shape[:2])
+    )
+    return rebuilt
+
+
 def build(
     autoencoder: AutoencoderKL | AutoencoderKLWan,
     care: Care,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Protocol
 from safetensors.torch import load_file, save_file
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
+from transformers.models.yolos.image_processing_pil_yolos import YolosImageProcessorPil
 
 from vader_core.tiny import world
 
@@ -69,4 +71,39 @@ def videomae_processor() -> VideoMAEImageProcessorPil:
         crop_size=edge,
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.5, 0.5, 0.5],
+    )
+
+
+class VideoPreprocessing:
+    """Frame preprocessing of tiny-vjepa, in V-JEPA 2's own file: mean and deviation of ImageNet.
+
+    Written out, since transformers' class for that file needs torchvision.
+    """
+
+    MEAN = (0.485, 0.456, 0.406)
+    STD = (0.229, 0.224, 0.225)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes video_preprocessor_config.json."""
+        fields = {
+            "video_processor_type": "VJEPA2VideoProcessor",
+            "do_resize": True,
+            "size": {"shortest_edge": world.SIZE},
+            "resample": 2,
+            "do_center_crop": True,
+            "crop_size": {"height": world.SIZE, "width": world.SIZE},
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": self.MEAN,
+            "image_std": self.STD,
+        }
+        text = json.dumps(fields, indent=2) + "\n"
+        Path(folder, "video_preprocessor_config.json").write_text(text, encoding="utf-8")
+
+
+def yolos_processor() -> YolosImageProcessorPil:
+    """Frame preprocessing of tiny-yolos: the mean and deviation of ImageNet, as the large ones have."""
+    return YolosImageProcessorPil(
+        size={"shortest_edge": world.SIZE, "longest_edge": 2 * world.SIZE}
     )

@@ -15,8 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLWan, WanPipeline
-from transformers import CLIPModel, CLIPTokenizer, VideoMAEForVideoClassification
+from diffusers import WanPipeline
+from transformers import (
+    CLIPModel,
+    CLIPTokenizer,
+    VideoMAEForVideoClassification,
+    VJEPA2Model,
+    YolosForObjectDetection,
+)
 
 from vader_core.tiny import (
     corpus,
@@ -24,7 +30,10 @@ from vader_core.tiny import (
     train_action,
     train_autoencoder,
     train_clip,
+    train_detector,
     train_judge,
+    train_looks,
+    train_predictor,
     training,
     world,
 )
@@ -35,21 +44,6 @@ from vader_core.tiny.preference import PreferenceHead
 # Far from the seeds that the training scripts use, so that no measured video was trained on.
 _SEED = 9_000_000
 _TIMED_VIDEOS = 8
-
-
-def rebuild(
-    autoencoder: AutoencoderKL | AutoencoderKLWan, frames_BFCHW: torch.Tensor
-) -> torch.Tensor:
-    """The autoencoder's reconstruction of frames in [0, 1], in the same layout."""
-    video = isinstance(autoencoder, AutoencoderKLWan)
-    inputs = frames_BFCHW.transpose(1, 2) if video else frames_BFCHW.flatten(0, 1)
-    with torch.no_grad():
-        latents = autoencoder.encode(inputs * 2 - 1).latent_dist.mode()
-        output = (autoencoder.decode(latents).sample.clamp(-1, 1) + 1) / 2
-    rebuilt: torch.Tensor = (
-        output.transpose(1, 2) if video else output.unflatten(0, frames_BFCHW.shape[:2])
-    )
-    return rebuilt
 
 
 def measure_rewards(*, videos: int) -> dict[str, Any]:
@@ -68,6 +62,20 @@ def measure_rewards(*, videos: int) -> dict[str, Any]:
         "preference": train_clip.preference_accuracy(
             clip, head, tokenizer, pairs=4 * videos, seed=_SEED
         ),
+    }
+
+
+def measure_more_rewards(*, videos: int) -> dict[str, Any]:
+    """Held-out quality of the detector, the predictor of hidden moments, and the heads on looks."""
+    detector = YolosForObjectDetection.from_pretrained(WEIGHTS_ROOT / "tiny-yolos").eval()
+    predictor = VJEPA2Model.from_pretrained(WEIGHTS_ROOT / "tiny-vjepa").eval()
+    looks = train_looks.from_pretrained(WEIGHTS_ROOT / "tiny-looks")
+    return {
+        "detector": train_detector.quality(detector, frames=videos, seed=_SEED)._asdict(),
+        "smooth_before_broken": train_predictor.order_accuracy(
+            predictor, videos=videos, seed=_SEED
+        ),
+        "explained_variance": train_looks.explained(looks, frames=videos, seed=_SEED),
     }
 
 
@@ -94,7 +102,7 @@ def measure_base(
     drawn = world.draw_batch(
         videos, generator=torch.Generator().manual_seed(_SEED), num_frames=settings.num_frames
     )
-    rebuilt = rebuild(pipeline.vae, drawn.frames_BFCHW)
+    rebuilt = corpus.rebuild(pipeline.vae, drawn.frames_BFCHW)
     drawn_prompts = [world.caption(scene) for scene in drawn.scenes]
     return {
         "settings": asdict(settings),
@@ -138,6 +146,7 @@ def main() -> None:
     figures = {
         "judge": measure_judge(judge, videos=videos),
         "rewards": measure_rewards(videos=videos),
+        "more_rewards": measure_more_rewards(videos=videos),
         **{
             name: measure_base(name, judge, rounds=rounds, videos=videos, sheets=arguments.sheets)
             for name in ("tiny-unet", "tiny-wan")

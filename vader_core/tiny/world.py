@@ -1,6 +1,7 @@
 """Drawn videos of one moving shape, and the grammar of the prompts that describe them.
 
-Tensor suffixes: B videos, F frames, C colour channels (RGB), H rows, W columns.
+Tensor suffixes: B videos, F frames, C colour channels (RGB), H rows, W columns, S shapes, X = 2
+coordinates (x, y).
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def _paint(
     count, size = len(cover_BFHW), cover_BFHW.shape[-1]
     shade_B = _uniform(count, 0.9, 1.05, generator)
     colour_BC = (colour_BC * shade_B[:, None]).clamp(0, 1)
-    ground_BHW = _background(count, size=size, generator=generator)
+    ground_BHW = background(count, size=size, generator=generator)
     cover = cover_BFHW[:, :, None]
     return cover * colour_BC[:, None, :, None, None] + (1 - cover) * ground_BHW[:, None, None]
 
@@ -229,10 +230,10 @@ def _path(
     return torch.stack([x_BF, y_BF], -1)
 
 
-def _coverage(
-    centre_BFX: torch.Tensor, radius_B: torch.Tensor, shape_B: torch.Tensor, *, size: int
+def distances(
+    centre_BFX: torch.Tensor, radius_B: torch.Tensor, *, size: int = SIZE
 ) -> torch.Tensor:
-    """How much of each pixel the shape covers, (B, F, H, W) in [0, 1], from signed distances."""
+    """Signed distances (S, B, F, H, W) in pixels from the edge of every shape, negative inside."""
     pixel = torch.arange(size) + 0.5
     x = pixel[None, None, None, :] - centre_BFX[..., 0, None, None]
     y = pixel[None, None, :, None] - centre_BFX[..., 1, None, None]
@@ -242,12 +243,18 @@ def _coverage(
     # Upright triangle: two slanted sides (slope 2) and a flat base.
     slanted = (2 * x.abs() - (y + r)) / 5**0.5
     triangle = torch.maximum(slanted, y - r)
-    distances = torch.stack([circle, square, triangle.expand_as(circle)])
-    distance_BFHW = distances[shape_B, torch.arange(len(shape_B))]
-    return (0.5 - distance_BFHW).clamp(0, 1)
+    return torch.stack([circle, square, triangle.expand_as(circle)])
 
 
-def _background(count: int, *, size: int, generator: torch.Generator) -> torch.Tensor:
+def _coverage(
+    centre_BFX: torch.Tensor, radius_B: torch.Tensor, shape_B: torch.Tensor, *, size: int
+) -> torch.Tensor:
+    """How much of each pixel the shape covers, (B, F, H, W) in [0, 1]."""
+    distance_SBFHW = distances(centre_BFX, radius_B, size=size)
+    return (0.5 - distance_SBFHW[shape_B, torch.arange(len(shape_B))]).clamp(0, 1)
+
+
+def background(count: int, *, size: int, generator: torch.Generator) -> torch.Tensor:
     """Dark grounds (B, H, W): a grey level with a faint linear slope."""
     level = _uniform(count, 0.04, 0.14, generator)[:, None, None]
     slope_x = _uniform(count, -0.04, 0.04, generator)[:, None, None]

@@ -14,6 +14,8 @@ from transformers import (
     CLIPModel,
     CLIPTokenizer,
     VideoMAEForVideoClassification,
+    VJEPA2Model,
+    YolosForObjectDetection,
 )
 
 from vader_core.tiny import (
@@ -21,7 +23,10 @@ from vader_core.tiny import (
     train_action,
     train_autoencoder,
     train_clip,
+    train_detector,
     train_judge,
+    train_looks,
+    train_predictor,
     world,
 )
 from vader_core.tiny.folders import WEIGHTS_ROOT
@@ -110,6 +115,29 @@ def test_the_clip_reward_and_its_head_tell_good_frames_from_bad_ones() -> None:
     shares = train_clip.preference_accuracy(model, head, tokenizer, pairs=256, seed=_SEED)
     assert min(shares.values()) > 0.75
     assert shares["all"] > 0.85
+
+
+def test_the_detector_names_single_shapes_and_sees_nothing_on_empty_grounds() -> None:
+    folder = WEIGHTS_ROOT / "tiny-yolos"
+    model = YolosForObjectDetection.from_pretrained(folder).eval()
+    assert model.dtype == torch.float32
+    assert tuple(model.config.id2label[index] for index in range(3)) == world.SHAPES
+    found = train_detector.quality(model, frames=256, seed=_SEED)
+    assert found.named > 0.9
+    assert found.empty > 0.95
+    assert found.overlap > 0.8
+
+
+def test_broken_time_surprises_the_predictor_more_than_smooth_motion() -> None:
+    model = VJEPA2Model.from_pretrained(WEIGHTS_ROOT / "tiny-vjepa").eval()
+    shares = train_predictor.order_accuracy(model, videos=64, seed=_SEED)
+    assert min(shares.values()) > 0.9
+
+
+def test_the_heads_on_looks_follow_taste_and_haze() -> None:
+    looks = train_looks.from_pretrained(WEIGHTS_ROOT / "tiny-looks")
+    explained = train_looks.explained(looks, frames=128, seed=_SEED)
+    assert min(explained.values()) > 0.8
 
 
 @pytest.mark.parametrize("softened", [False, True])
