@@ -24,6 +24,8 @@ from api.routes import (
     problem_kinds,
     prompt_sets,
     samples,
+    scorings,
+    uploads,
 )
 from api.streams import EventFeed
 from domain import listener
@@ -35,7 +37,7 @@ API_VERSION = "1"
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application. Raises `SettingsInvalid`, or `ValueError` for a faulty catalogue file."""
+    """The application. Raises `SettingsInvalid`, or `CatalogueUnusable` for a faulty catalogue file."""
     settings = settings or get_settings()
     app = FastAPI(
         title="VADER",
@@ -47,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_hears_the_doorbell,
     )
     app.state.settings = settings
-    app.state.catalogue = Catalogue.load(settings.catalogue_file)
+    app.state.catalogue = Catalogue.load(settings.catalogue_file, weights_dir=settings.weights_dir)
     app.state.store = open_store(settings)
     app.state.doorbell = Doorbell()
     app.state.feed = EventFeed(app.state.doorbell)
@@ -67,7 +69,8 @@ def _v1() -> APIRouter:
         dependencies=[Depends(current_caller), Depends(sound_parameters_only)],
         responses=openapi.problems(401, 422, 500, 503),
     )
-    for module in (catalogue, prompt_sets, jobs, events, history, samples, adapters, me):
+    own = (catalogue, scorings, uploads, prompt_sets, adapters, me)
+    for module in (*own, jobs, events, history, samples):
         router.include_router(module.router)
     return router
 

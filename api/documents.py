@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from email.message import Message
 from typing import Annotated, Any, TypeVar
 
@@ -44,9 +45,12 @@ async def json_document(request: Request) -> JsonValue:
 JsonDocument = Annotated[JsonValue, Depends(json_document)]
 
 
-def checked(document: JsonValue, model: type[Model]) -> Model:
-    """`document` as `model`; a missing body counts as `{}`. Raises `ValidationFailed`."""
-    faults = storage_faults(document)
+def checked(document: JsonValue, model: type[Model], *, further: Sequence[Fault] = ()) -> Model:
+    """`document` as `model`; a missing body counts as `{}`.
+
+    Raises `ValidationFailed`, also for `further` faults, which the caller found.
+    """
+    faults = [*storage_faults(document), *further]
     try:
         made = model.model_validate({} if document is None else document)
     except ValidationError as error:
@@ -70,16 +74,20 @@ def storage_faults(value: JsonValue, *, pointer: str = "") -> list[Fault]:
     return faults
 
 
-async def _bounded_body(request: Request) -> bytes:
-    detail = f"A body may have at most {MAX_BODY_BYTES} bytes."
+def refuse_announced(request: Request, limit: int) -> None:
+    """Raises `BodyTooLarge` where the request announces a body of more than `limit` bytes."""
     announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > MAX_BODY_BYTES:
-        raise BodyTooLarge(detail)
+    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+        raise BodyTooLarge(f"A body of this type may have at most {limit} bytes.")
+
+
+async def _bounded_body(request: Request) -> bytes:
+    refuse_announced(request, MAX_BODY_BYTES)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(detail)
+            raise BodyTooLarge(f"A body may have at most {MAX_BODY_BYTES} bytes.")
     return bytes(body)
 
 

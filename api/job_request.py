@@ -8,6 +8,7 @@ from pydantic import JsonValue, ValidationError
 from sqlalchemy.orm import Session
 
 from api.documents import storage_faults
+from api.image_faults import image_faults
 from domain import budgets, prompt_sets
 from domain.db import utc_now
 from domain.errors import ValidationFailed
@@ -30,7 +31,11 @@ def resolved_spec(
         return prompt_sets.load(session, project_id=project_id, reference=reference)
 
     asked: JsonValue = {} if document is None else document
-    faults = [*storage_faults(asked), *_budget_faults(asked)]
+    faults = [
+        *storage_faults(asked),
+        *_budget_faults(asked),
+        *_image_faults(session, project_id, asked),
+    ]
     spec = None
     try:
         spec = check(asked, catalogue, load_prompts)
@@ -39,6 +44,13 @@ def resolved_spec(
     if faults or spec is None or not isinstance(asked, dict):
         raise ValidationFailed(faults, what="job spec")
     return asked, spec
+
+
+def _image_faults(session: Session, project_id: UUID, asked: JsonValue) -> list[Fault]:
+    """The inline prompts' images; those of a prompt set were looked at when it was made."""
+    prompts = asked.get("prompts") if isinstance(asked, dict) else None
+    inline = prompts.get("inline") if isinstance(prompts, dict) else None
+    return image_faults(session, project_id=project_id, prompts=inline, pointer="/prompts/inline")
 
 
 def _budget_faults(asked: JsonValue) -> list[Fault]:

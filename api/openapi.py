@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -13,11 +14,14 @@ from pydantic.json_schema import models_json_schema
 from api.problems import MEDIA_TYPE, Problem, kinds
 from api.schemas.jobs import CancelRequest
 from api.schemas.prompt_sets import PromptSetRequest
+from api.schemas.scorings import ScoringRequest
 from vader_core.spec import JobSpec
 
 REF = "#/components/schemas/{model}"
 # Problems, and bodies that routes read as raw documents so that all of their faults are told at once.
-_DESCRIBED: tuple[type[BaseModel], ...] = (Problem, JobSpec, CancelRequest, PromptSetRequest)
+_DESCRIBED: tuple[type[BaseModel], ...] = (
+    *(Problem, JobSpec, CancelRequest, PromptSetRequest, ScoringRequest),
+)
 
 _DESCRIPTION = """\
 Align video diffusion models with reward gradients: POST a job, watch it, download the adapter.
@@ -68,23 +72,34 @@ def _example(status: int, code: str, text: str) -> dict[str, Any]:
     return example
 
 
+_IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "Your own text, new for every new wish; at most 255 characters.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "5f2d8c1e-create-ads-v4",
+}
+
+
 def posts(body: type[BaseModel], *, example: dict[str, Any], required: bool) -> dict[str, Any]:
     """`openapi_extra` of a POST that reads a raw `body` and needs an Idempotency-Key."""
     schema = {"$ref": REF.format(model=body.__name__)}
+    content = {"application/json": {"schema": schema, "example": example}}
     return {
-        "parameters": [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": True,
-                "description": "Your own text, new for every new wish; at most 255 characters.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-                "example": "5f2d8c1e-create-ads-v4",
-            }
-        ],
+        "parameters": [_IDEMPOTENCY_KEY],
+        "requestBody": {"required": required, "content": content},
+    }
+
+
+def receives(content_types: Iterable[str]) -> dict[str, Any]:
+    """`openapi_extra` of a POST whose body is a file of one of these types."""
+    binary = {"type": "string", "format": "binary"}
+    return {
+        "parameters": [_IDEMPOTENCY_KEY],
         "requestBody": {
-            "required": required,
-            "content": {"application/json": {"schema": schema, "example": example}},
+            "required": True,
+            "content": {content_type: {"schema": binary} for content_type in content_types},
         },
     }
 

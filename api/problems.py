@@ -8,7 +8,7 @@ all faults of an input at once in `errors`. `type` is a link to the kind's descr
     |- MalformedJson          400  the body is not JSON
     |- IdempotencyKeyMissing  400  a POST without the header
     |- BodyTooLarge           413
-    |- UnsupportedMediaType   415  a body that is not application/json
+    |- UnsupportedMediaType   415  a body of a type that the route does not take
     `- InvalidParameters      422  query, path or header parameters are wrong
 """
 
@@ -81,9 +81,9 @@ class BodyTooLarge(DomainError):
 
 
 class UnsupportedMediaType(DomainError):
-    """Bodies must be sent as `Content-Type: application/json`."""
+    """Bodies must be sent as `Content-Type: application/json`; uploads as one of the types they may have."""
 
-    code, status, title = "unsupported_media_type", 415, "The body is not application/json"
+    code, status, title = "unsupported_media_type", 415, "The body is of another media type"
 
 
 class InvalidParameters(DomainError):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import socket
+import sys
 from contextlib import suppress
 
 import uvicorn
 
 from api.app import create_app
 from api.doorbell import Doorbell
+from domain.settings import SettingsInvalid
+from vader_core.errors import CatalogueUnusable
 
 # Streams end by themselves when the server stops; this bounds a request that does not.
 STOP_WITHIN_S = 10
@@ -49,5 +52,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="port to listen on")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        server = make_server(host=arguments.host, port=arguments.port)
+    except (CatalogueUnusable, SettingsInvalid) as error:
+        sys.exit(f"The API cannot start: {error}")
     with suppress(KeyboardInterrupt):
-        make_server(host=arguments.host, port=arguments.port).run()
+        server.run()

@@ -9,6 +9,15 @@
 
 from client.api import VaderClient
 from client.errors import RequestRefused, Unreachable, VaderError
-from client.models import Event, Job
+from client.models import Event, Job, Scoring, Upload
 
-__all__ = ["Event", "Job", "RequestRefused", "Unreachable", "VaderClient", "VaderError"]
+__all__ = [
+    "Event",
+    "Job",
+    "RequestRefused",
+    "Scoring",
+    "Unreachable",
+    "Upload",
+    "VaderClient",
+    "VaderError",
+]

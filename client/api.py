@@ -13,10 +13,25 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from client.download import fetch, fetch_all
 from client.errors import NoAdapter, UnexpectedAnswer
 from client.events import follow
-from client.models import Answer, Event, File, Job, Page, Sample, Sheet
+from client.media import read_media
+from client.models import (
+    Answer,
+    BaseModelInfo,
+    Event,
+    File,
+    Job,
+    Page,
+    RewardInfo,
+    Sample,
+    Scoring,
+    Sheet,
+    Upload,
+)
 from client.transport import Transport
 
 Model = TypeVar("Model", bound=BaseModel)
+# Below the time-out of a request.
+_WAIT_S = 20
 
 
 class VaderClient:
@@ -56,7 +71,7 @@ class VaderClient:
 
         Raises `Invalid` with every fault of the spec; then nothing was created.
         """
-        return self._act("/v1/jobs", dict(spec), idempotency_key)
+        return self._act(Job, "/v1/jobs", dict(spec), idempotency_key)
 
     def job(self, job_id: str) -> Job:
         """The job as it is now."""
@@ -82,9 +97,8 @@ class VaderClient:
         self, job_id: str, *, keep_adapter: bool = True, idempotency_key: str | None = None
     ) -> Job:
         """Asks for the end of a job; the adapter of its last step is kept unless `keep_adapter` is false."""
-        return self._act(
-            f"/v1/jobs/{job_id}/cancel", {"keep_adapter": keep_adapter}, idempotency_key
-        )
+        path, body = f"/v1/jobs/{job_id}/cancel", {"keep_adapter": keep_adapter}
+        return self._act(Job, path, body, idempotency_key)
 
     def events(self, job_id: str, *, after: int = 0) -> Iterator[Event]:
         """The job's events from number `after` + 1 on, as they happen, to the terminal one.
@@ -100,13 +114,73 @@ class VaderClient:
         """The kept videos of the held-out prompts, in pairs of base and adapter."""
         return self._get(Page[Sample], f"/v1/jobs/{job_id}/samples").data
 
-    def base_models(self) -> list[Answer]:
+    def base_models(self) -> list[BaseModelInfo]:
         """The base models a job may start from, with their legal sizes."""
-        return self._get(Page[Answer], "/v1/base-models").data
+        return self._get(Page[BaseModelInfo], "/v1/base-models").data
 
-    def rewards(self) -> list[Answer]:
+    def base_model(self, name: str) -> BaseModelInfo:
+        """One base model by id or id@version."""
+        return self._get(BaseModelInfo, f"/v1/base-models/{name}")
+
+    def rewards(self) -> list[RewardInfo]:
         """The rewards a job may use."""
-        return self._get(Page[Answer], "/v1/rewards").data
+        return self._get(Page[RewardInfo], "/v1/rewards").data
+
+    def reward(self, name: str) -> RewardInfo:
+        """One reward by id or id@version."""
+        return self._get(RewardInfo, f"/v1/rewards/{name}")
+
+    def upload(self, path: Path, *, name: str | None = None) -> Upload:
+        """Uploads an image (PNG, JPEG, WebP) or a video (mp4, WebM), to be named by its `id`.
+
+        The same bytes again are the same upload. Raises `FileUnusable`.
+        """
+        content, content_type = read_media(path)
+        headers = {"Idempotency-Key": str(uuid.uuid4()), "Content-Type": content_type}
+        answer = self._transport.request(
+            "POST",
+            "/v1/uploads",
+            content=content,
+            params={"name": name or path.name[-200:]},
+            headers=headers,
+        )
+        return _parsed(Upload, answer, "/v1/uploads")
+
+    def uploads(self, *, limit: int = 20, cursor: str | None = None) -> Page[Upload]:
+        """One page of this project's uploads, newest first."""
+        params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
+        return self._get(Page[Upload], "/v1/uploads", params=params)
+
+    def delete_upload(self, upload_id: str) -> None:
+        """Removes an upload. Raises `Conflict` while something needs it."""
+        self._transport.request("DELETE", f"/v1/uploads/{upload_id}")
+
+    def score(
+        self,
+        reward: str,
+        videos: Sequence[Mapping[str, JsonValue]],
+        *,
+        params: Mapping[str, JsonValue] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Scoring:
+        """Asks for the scores of at most 8 videos, each {"upload" or "sample": id, "prompt": text}, with a
+        "target" where the reward needs one; `wait_for_scoring` waits for them.
+
+        Raises `Invalid` with every fault of the request.
+        """
+        body = {"videos": [dict(video) for video in videos], "params": dict(params or {})}
+        return self._act(Scoring, f"/v1/rewards/{reward}/score", body, idempotency_key)
+
+    def scoring(self, scoring_id: str, *, wait_s: int = 0) -> Scoring:
+        """The scoring as it is now, or once it has ended but at most `wait_s` (up to 60) later."""
+        headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
+        return self._get(Scoring, f"/v1/scorings/{scoring_id}", headers=headers)
+
+    def wait_for_scoring(self, scoring_id: str) -> Scoring:
+        """The scoring once it has ended, which the service sees to."""
+        while not (scoring := self.scoring(scoring_id, wait_s=_WAIT_S)).terminal:
+            continue
+        return scoring
 
     def me(self) -> Answer:
         """Whose key this is and what it may do."""
@@ -140,15 +214,22 @@ class VaderClient:
         file = File(path=to.name, size_bytes=sheet.size_bytes, sha256=sheet.sha256, url=link)
         return fetch(file, to=to, base_url=self.url)
 
-    def _act(self, path: str, body: dict[str, Any], idempotency_key: str | None) -> Job:
+    def _act(
+        self, model: type[Model], path: str, body: Mapping[str, Any], idempotency_key: str | None
+    ) -> Model:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         answer = self._transport.request("POST", path, json=body, headers=headers)
-        return _parsed(Job, answer, path)
+        return _parsed(model, answer, path)
 
     def _get(
-        self, model: type[Model], path: str, *, params: Mapping[str, Any] | None = None
+        self,
+        model: type[Model],
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Model:
-        answer = self._transport.request("GET", path, params=params)
+        answer = self._transport.request("GET", path, params=params, headers=headers)
         return _parsed(model, answer, path)
 
 

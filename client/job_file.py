@@ -1,8 +1,10 @@
-"""Job files: YAML or JSON, read as JSON values."""
+"""Job files: YAML or JSON, read as JSON values; first images that they name as local files are uploaded."""
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import yaml
 from pydantic import JsonValue
 
 from client.errors import FileUnusable
+
+_UPLOAD = "upl_"
 
 
 class _JsonLoader(yaml.SafeLoader):
@@ -37,3 +41,32 @@ def read_job(path: Path) -> dict[str, JsonValue]:
     if not isinstance(document, dict):
         raise FileUnusable(f"{path} must hold an object with base_model, rewards, prompts, budget.")
     return document
+
+
+def uploaded(
+    document: dict[str, JsonValue], *, folder: Path, upload: Callable[[Path], str]
+) -> dict[str, JsonValue]:
+    """`document` with the inline prompts' first images, where they are local files, given as uploads.
+
+    Paths are relative to `folder`; `upload` gives a file's id and is called once a file. Names that begin
+    with upl_ are uploads already. Raises `FileUnusable` for a file that is not there, before any upload.
+    """
+    made = copy.deepcopy(document)
+    prompts = made.get("prompts")
+    inline = prompts.get("inline") if isinstance(prompts, dict) else None
+    named = [
+        (prompt, folder / image)
+        for prompt in (inline if isinstance(inline, list) else [])
+        if isinstance(prompt, dict)
+        and isinstance(image := prompt.get("image"), str)
+        and not image.startswith(_UPLOAD)
+    ]
+    for _, path in named:
+        if not path.is_file():
+            raise FileUnusable(f"The first image {path} is no file, and no upload's id either.")
+    ids: dict[Path, str] = {}
+    for prompt, path in named:
+        if path not in ids:
+            ids[path] = upload(path)
+        prompt["image"] = ids[path]
+    return made

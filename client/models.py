@@ -88,11 +88,18 @@ class Budget(Answer):
 
 
 class Guard(Answer):
-    """A measure that must not fall too far below the base model's; `ok` says whether it held."""
+    """A measure that must not fall too far below the base model's; `ok` says whether it held.
+
+    By the rule `ratio` it is compared as a ratio, by the rule `drop` in deviations of the base's videos.
+    """
 
     reward: str
+    rule: str = "ratio"
     ratio_to_base: float | None = None
     min_ratio_to_base: float | None = None
+    base_deviation: float | None = None
+    drop: float | None = None
+    max_drop: float | None = None
     base: float | None = None
     adapter: float | None = None
     ok: bool
@@ -208,3 +215,97 @@ class Sample(Answer):
     size_bytes: int
     sha256: str
     url: str
+
+
+class Upload(Answer):
+    """An uploaded image or video."""
+
+    id: str
+    name: str
+    medium: Literal["image", "video"]
+    content_type: str
+    size_bytes: int
+    sha256: str
+    created_at: datetime
+
+
+class Origin(Answer):
+    """Where weights come from, and whether the service has them."""
+
+    repo: str | None = None
+    revision: str = ""
+    licence: str = ""
+    installed: bool
+
+
+class BaseModelInfo(Answer):
+    """A base model that jobs may start from; `limits` and `defaults` say what `video` may be."""
+
+    id: str
+    name: str
+    title: str
+    family: str
+    needs_image: bool
+    weights: Origin
+    limits: dict[str, JsonValue]
+    defaults: dict[str, JsonValue]
+    variants: dict[str, Answer] = {}
+    source: str = ""
+
+
+class RewardInfo(Answer):
+    """A reward; those that are `differentiable` can be trained on, all can be guards and be tried."""
+
+    id: str
+    name: str
+    title: str
+    kind: str
+    differentiable: bool
+    per: Literal["frame", "video", "group"]
+    range: tuple[float | None, float | None]
+    needs_target: bool
+    targets: list[str] = []
+    params_schema: dict[str, JsonValue] = {}
+    weights: Origin | None = None
+    source: str = ""
+
+
+class Reason(Answer):
+    """Why a video has no score."""
+
+    code: str
+    message: str = ""
+
+
+class ScoredVideo(Answer):
+    """A video of a scoring; `score` None has a `reason` once the scoring has ended."""
+
+    upload: str | None = None
+    sample: str | None = None
+    prompt: str
+    target: str | None = None
+    score: float | None = None
+    reason: Reason | None = None
+
+
+class ScoredReward(Answer):
+    """The reward that was tried."""
+
+    name: str
+    title: str = ""
+    per: Literal["frame", "video", "group"]
+    range: tuple[float | None, float | None]
+
+
+class Scoring(Answer):
+    """A reward tried on a few videos; `scores` are those of `videos`, None until it has succeeded."""
+
+    id: str
+    status: Literal["queued", "running", "succeeded", "failed"]
+    terminal: bool
+    reward: ScoredReward
+    videos: list[ScoredVideo]
+    scores: list[float | None] | None = None
+    seconds: float | None = None
+    error: JobError | None = None
+    created_at: datetime

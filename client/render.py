@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client.errors import RequestRefused, VaderError
-from client.models import Evaluation, Job
+from client.models import Evaluation, Guard, Job
 
 _VERDICTS = {
     "improved": "improved: the adapter scores higher on held-out prompts",
@@ -84,12 +84,20 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         lines.append(
             f"difference  {evaluation.delta:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}]"
         )
-    for guard in evaluation.guards:
-        ratio = "-" if guard.ratio_to_base is None else f"{guard.ratio_to_base:.2f}"
-        state = "holds" if guard.ok else "BROKEN"
+    return lines + [_guard_line(guard) for guard in evaluation.guards]
+
+
+def _guard_line(guard: Guard) -> str:
+    state = "holds" if guard.ok else "BROKEN"
+    if guard.rule == "drop":
+        change = "-" if guard.drop is None else f"{-guard.drop:+.2f}"
+        asked = "" if guard.max_drop is None else f", at least -{guard.max_drop:.2f}"
+        unit = "deviations of the base model's videos"
+    else:
+        change = "-" if guard.ratio_to_base is None else f"{guard.ratio_to_base:.2f}"
         asked = f", at least {guard.min_ratio_to_base:.2f}" if guard.min_ratio_to_base else ""
-        lines.append(f"guard       {guard.reward} {state}: {ratio} of the base model's{asked}")
-    return lines
+        unit = "of the base model's"
+    return f"guard       {guard.reward} {state}: {change} {unit}{asked}"
 
 
 def _status(job: Job) -> str:

@@ -37,16 +37,20 @@ class Transport:
         path: str,
         *,
         json: Any = None,
+        content: bytes | None = None,
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """The parsed JSON body of the answer.
+        """The parsed JSON body of the answer; None for an answer without one (204).
 
         Tries again when there is no answer or the service is busy; callers send an `Idempotency-Key`
         with whatever must not happen twice. Raises `RequestRefused`, `Unreachable`, `UnexpectedAnswer`.
         """
-        request = self.http.build_request(method, path, json=json, params=params, headers=headers)
-        return body_of(self._answered(request))
+        request = self.http.build_request(
+            method, path, json=json, content=content, params=params, headers=headers
+        )
+        response = self._answered(request)
+        return None if response.status_code == httpx.codes.NO_CONTENT else body_of(response)
 
     def location(self, path: str) -> str:
         """Where the answer to a GET of `path` sends its reader. Raises as `request` does."""

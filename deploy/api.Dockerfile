@@ -10,7 +10,8 @@ COPY migrations migrations
 COPY vader_core vader_core
 COPY worker worker
 RUN pip install --constraint requirements.lock . \
-    && useradd --system --uid 10001 --home-dir /var/lib/vader --create-home vader
+    && useradd --system --uid 10001 --home-dir /var/lib/vader --create-home vader \
+    && install -d -o vader /var/lib/vader/weights
 USER vader
 EXPOSE 8000
 CMD ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0", "--port", "8000"]

@@ -13,7 +13,8 @@ COPY migrations migrations
 COPY vader_core vader_core
 COPY worker worker
 RUN pip install --constraint requirements.lock ".[train]" \
-    && useradd --system --uid 10001 --home-dir /var/lib/vader --create-home vader
+    && useradd --system --uid 10001 --home-dir /var/lib/vader --create-home vader \
+    && install -d -o vader /var/lib/vader/weights
 USER vader
 # One job at a time and one slot per container; more containers make more slots.
 CMD ["celery", "--app", "worker.app", "worker", "--queues", "train", "--concurrency", "1", "--loglevel", "info"]

@@ -24,7 +24,7 @@ from domain.ids import new_id, to_public
 from domain.settings import get_settings
 from domain.tables import ApiKey
 
-ALL_SCOPES = ("jobs:read", "jobs:write", "prompt_sets:write", "artifacts:read")
+ALL_SCOPES = ("jobs:read", "jobs:write", "prompt_sets:write", "uploads:write", "artifacts:read")
 _ALPHABET = string.ascii_letters + string.digits
 _START = "vdr_live"
 _NOT_VALID = "Send a key of this service as `Authorization: Bearer vdr_live_...`."

@@ -17,12 +17,13 @@ from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from domain import budgets, db, events, jobs, prompt_sets, queue
+from domain import budgets, db, events, jobs, prompt_sets, queue, uploads
 from domain.errors import InvalidTransition
 from domain.ids import to_public
 from domain.job_status import HELD, Status, allowed_actions
 from domain.settings import get_settings
 from domain.tables import Attempt, Checkpoint, Job, Json
+from domain.uploads import ImageRef
 from vader_core.spec import JobSpec, Strict
 
 MAX_PREEMPTIONS = 20
@@ -64,7 +65,7 @@ class Claim:
     """A job that this worker now holds. `spec` has its prompts inline.
 
     `spent_*` are the seconds of all earlier attempts; `cost_gpu_seconds` are those that `max_cost` buys,
-    None without such a ceiling. `checkpoints` are newest first.
+    None without such a ceiling. `checkpoints` are newest first, `images` the prompts' first images.
     """
 
     job_id: UUID
@@ -79,6 +80,7 @@ class Claim:
     spent_wall_clock_s: float
     cost_gpu_seconds: float | None
     checkpoints: list[CheckpointRef]
+    images: list[ImageRef]
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,7 @@ def _claim(session: Session, job: Job, spec: JobSpec) -> Claim:
             CheckpointRef(row.step, row.attempt, row.prefix, row.files)
             for row in session.scalars(_kept_checkpoints(job))
         ],
+        images=uploads.first_images(session, project_id=job.project_id, spec=spec),
     )
 
 

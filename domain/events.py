@@ -17,7 +17,7 @@ from domain.ids import new_id
 from domain.tables import Event, Job, Json
 
 CHANNEL = "vader_events"
-"""Postgres tells this channel a job's id when an event of it is committed."""
+"""Postgres tells this channel the id of a job of which an event is committed, and of a changed scoring."""
 
 _ANNOUNCED = "announced"
 _LEVELS = {
@@ -64,7 +64,7 @@ def append(
         step=row.step if step is None else step,
     )
     session.add(event)
-    _announce(session, job_id)
+    announce(session, job_id)
     return event
 
 
@@ -78,9 +78,10 @@ def list_after(
     return list(session.scalars(query.order_by(Event.seq).limit(limit)))
 
 
-def _announce(session: Session, job_id: UUID) -> None:
-    """Once a transaction is enough: listeners hear of it at the commit and then read the table."""
+def announce(session: Session, row_id: UUID) -> None:
+    """Tells whoever waits for the job or scoring that it has changed, once this is committed."""
+    # Once a transaction is enough: listeners hear of it at the commit and then read the table.
     announced = session.info.setdefault(_ANNOUNCED, set())
-    if job_id not in announced:
-        announced.add(job_id)
-        session.execute(select(func.pg_notify(CHANNEL, str(job_id))))
+    if row_id not in announced:
+        announced.add(row_id)
+        session.execute(select(func.pg_notify(CHANNEL, str(row_id))))

@@ -11,7 +11,7 @@ from typeid.errors import TypeIDException
 
 from domain.errors import NotFound
 
-Prefix = Literal["prj", "key", "ps", "job", "evt", "ck", "smp", "ad"]
+Prefix = Literal["prj", "key", "ps", "job", "evt", "ck", "smp", "ad", "upl", "scr"]
 _NAMES: dict[Prefix, str] = {
     "prj": "project",
     "key": "API key",
@@ -21,6 +21,8 @@ _NAMES: dict[Prefix, str] = {
     "ck": "checkpoint",
     "smp": "sample",
     "ad": "adapter",
+    "upl": "upload",
+    "scr": "scoring",
 }
 
 

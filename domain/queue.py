@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 TASK = "worker.wake"
 QUEUE = "train"
+SCORE_TASK = "worker.score"
+SCORE_QUEUE = "score"
 _PING_S = 2
 _BELLS = 1000
 _RINGERS = 2
@@ -82,11 +84,21 @@ def ring(job_id: UUID | None = None) -> None:
     Returns at once and never raises: threads of its own send the message, and one that cannot be sent
     is logged and left to the sweeper.
     """
-    bell = Bell(app(), "" if job_id is None else str(job_id), get_settings().hint_age_s)
+    _ring(TASK, QUEUE, job_id)
+
+
+def ring_scorer(scoring_id: UUID | None = None) -> None:
+    """As `ring`, for the workers that try rewards on videos."""
+    _ring(SCORE_TASK, SCORE_QUEUE, scoring_id)
+
+
+def _ring(task: str, queue: str, row_id: UUID | None) -> None:
+    about = "" if row_id is None else str(row_id)
+    bell = Bell(app(), task, queue, about, get_settings().hint_age_s)
     try:
         _waiting().put_nowait(bell)
     except Full:
-        logger.warning("the doorbell is jammed; the sweeper will ring for job %s", job_id)
+        logger.warning("the doorbell is jammed; the sweeper will ring for %s", about)
 
 
 def ping() -> None:
@@ -119,11 +131,13 @@ class Bell:
     """A message to send; after `expires_s` no worker needs it, because the sweeper sent another."""
 
     app: Celery
-    job_id: str
+    task: str
+    queue: str
+    about: str
     expires_s: float
 
     def send(self) -> None:
-        self.app.send_task(TASK, args=[self.job_id], queue=QUEUE, expires=self.expires_s)
+        self.app.send_task(self.task, args=[self.about], queue=self.queue, expires=self.expires_s)
 
 
 @cache
@@ -144,7 +158,7 @@ def _send_for_ever(waiting: Queue[Bell]) -> None:
             bell.send()
         # Whatever it is, the thread must live on.
         except Exception as error:
-            logger.warning("could not ring for job %s: %s", bell.job_id, type(error).__name__)
+            logger.warning("could not ring for %s: %s", bell.about, type(error).__name__)
         finally:
             waiting.task_done()
 

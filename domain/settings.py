@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     work_dir: Path = Path("work")
     """Where workers keep the folders of running jobs."""
     catalogue_file: Path | None = None
+    """Base models and rewards beside the built-in ones."""
+    weights_dir: Path = Path("weights")
+    """Fetched weights. The API looks here too, to refuse jobs whose weights are missing."""
     lease_s: float = Field(default=60, gt=0)
     heartbeat_s: float = Field(default=10, gt=0)
     self_fence_s: float = Field(default=40, gt=0)
@@ -109,6 +112,11 @@ class Settings(BaseSettings):
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     trainer_threads: int | None = Field(default=None, ge=1)
     device: str = "auto"
+    score_limit_s: float = Field(default=600, gt=0)
+    """How long a reward may take over the videos that it is tried on."""
+    score_device: str = "cpu"
+    """Not the trainer's: a reward that is tried must not take a GPU's memory from a training."""
+    score_threads: int = Field(default=2, ge=1)
     link_ttl_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     idempotency_keep_days: int = Field(default=7, ge=7)
 

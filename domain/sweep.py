@@ -1,4 +1,4 @@
-"""The sweeper: makes every accepted job end, whatever was lost on the way.
+"""The sweeper: makes every accepted job and scoring end, whatever was lost on the way.
 
 Each step is a short transaction that may run twice and may be cut off anywhere; one process at a time
 does them, by an advisory lock.
@@ -10,16 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import TypeVar
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from domain import claims, db, queue
+from domain import claims, db, queue, scorings
 from domain.job_status import Status
+from domain.scoring_table import Scoring
 from domain.settings import get_settings
 from domain.tables import Checkpoint, IdempotencyKey, Job, Worker
 
 SWEEP_LOCK = 7_306_002
+Waiting = TypeVar("Waiting", Job, Scoring)
 _HINTS_AT_ONCE = 500
 _ENDS_AT_ONCE = 1000
 
@@ -41,32 +45,39 @@ def run_once() -> SweepReport:
     with db.exclusive(SWEEP_LOCK) as alone:
         if not alone:
             return SweepReport(ran=False)
-        ended = [*_each(_lease_ran_out, claims.lose), *_each(_waited_too_long, _expire)]
+        ended = [
+            *_each(Job, _lease_ran_out, claims.lose),
+            *_each(Job, _waited_too_long, _expire),
+            *_each(Scoring, scorings.lease_ran_out, scorings.lose),
+            *_each(Scoring, scorings.waited_too_long, scorings.expire),
+        ]
         return SweepReport(
             ran=True,
             requeued=ended.count(Status.QUEUED),
             failed=ended.count(Status.FAILED),
             cancelled=ended.count(Status.CANCELLED),
-            hinted=_hint(),
+            hinted=_hint(Job, queue.ring) + _hint(Scoring, queue.ring_scorer),
             purged=_purge(),
         )
 
 
 def _each(
-    condition: Callable[[], ColumnElement[bool]], end: Callable[[Session, Job], Job]
+    table: type[Waiting],
+    condition: Callable[[], ColumnElement[bool]],
+    end: Callable[[Session, Waiting], Waiting],
 ) -> list[str]:
-    """Ends the jobs for which `condition` holds, each in a transaction of its own.
+    """Ends the rows for which `condition` holds, each in a transaction of its own.
 
     Their new states. A row that another transaction holds is left for the next sweep.
     """
     states: list[str] = []
     while len(states) < _ENDS_AT_ONCE:
         with db.transaction() as session:
-            query = select(Job).where(condition()).order_by(Job.id).limit(1)
-            job = session.scalar(query.with_for_update(skip_locked=True))
-            if job is None:
+            query = select(table).where(condition()).order_by(table.id).limit(1)
+            row = session.scalar(query.with_for_update(skip_locked=True))
+            if row is None:
                 break
-            states.append(end(session, job).status)
+            states.append(end(session, row).status)
     return states
 
 
@@ -94,29 +105,30 @@ def _expire(session: Session, job: Job) -> Job:
     return claims.fail_queued(session, job, error)
 
 
-def _hint() -> int:
-    """Rings for queued jobs that no worker was told of lately."""
+def _hint(table: type[Job] | type[Scoring], ring: Callable[[UUID], None]) -> int:
+    """Rings for queued rows that no worker was told of lately."""
     settings = get_settings()
     old = func.clock_timestamp() - timedelta(seconds=settings.hint_age_s)
+    first = (Job.priority, Job.created_at) if table is Job else (Scoring.created_at,)
     waiting = (
-        select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.hinted_at < old)
-        .order_by(Job.priority, Job.created_at)
+        select(table.id)
+        .where(table.status == Status.QUEUED, table.hinted_at < old)
+        .order_by(*first)
         .limit(_HINTS_AT_ONCE)
         .with_for_update(skip_locked=True)
     )
     with db.transaction() as session:
         told = (
-            update(Job)
-            .where(Job.id.in_(waiting.scalar_subquery()))
+            update(table)
+            .where(table.id.in_(waiting.scalar_subquery()))
             .values(hinted_at=func.clock_timestamp())
-            .returning(Job.id)
+            .returning(table.id)
             .execution_options(synchronize_session=False)
         )
-        job_ids = list(session.scalars(told))
-        for job_id in job_ids:
-            db.after_commit(session, partial(queue.ring, job_id))
-    return len(job_ids)
+        row_ids = list(session.scalars(told))
+        for row_id in row_ids:
+            db.after_commit(session, partial(ring, row_id))
+    return len(row_ids)
 
 
 def _purge() -> int:

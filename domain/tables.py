@@ -1,4 +1,4 @@
-"""Every table, typed. The migrations build them; a test holds both together.
+"""Every table but the scorings', typed. The migrations build them; a test holds both together.
 
 Times are the database's clock. Ids are UUIDv7 made by `domain.ids`. `status` is written by
 `domain.jobs` alone, and a trigger keeps a terminal status for ever.
@@ -99,6 +99,26 @@ class PromptSet(Base):
     items: Mapped[list[Json]]
     sha256: Mapped[str]
     created_by_key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+
+
+class Upload(Base):
+    """An image or a video that a team brought. The same bytes are stored once a project."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        UniqueConstraint("project_id", "sha256"),
+        Index("ix_uploads_page", "project_id", text("created_at DESC"), text("id DESC")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    created_by_key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+    name: Mapped[str]
+    content_type: Mapped[str]
+    key: Mapped[str]
+    sha256: Mapped[str]
+    size_bytes: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 

@@ -6,8 +6,8 @@ from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
 from domain.db import sqlalchemy_url
+from domain.scoring_table import Scoring
 from domain.settings import get_settings
-from domain.tables import Base
 
 MIGRATION_LOCK = 7_306_001
 
@@ -19,7 +19,8 @@ def run() -> None:
         url = get_settings().database_url.get_secret_value()
     engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
     with engine.begin() as connection:
-        context.configure(connection=connection, target_metadata=Base.metadata)
+        # One metadata has all tables; the module of this one imports the others.
+        context.configure(connection=connection, target_metadata=Scoring.metadata)
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         context.run_migrations()
 

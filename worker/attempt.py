@@ -14,6 +14,7 @@ from domain.store import ObjectStore
 from vader_core.lines import AnyLine, Checkpoint
 from worker import orphans
 from worker.conclude import conclude, unexpected
+from worker.first_images import ImageLost, fetch_images
 from worker.forward import Forwarder
 from worker.lease import Lease, LeaseLost
 from worker.limits import Patience
@@ -63,8 +64,12 @@ class Attempt:
 
     def _train_and_conclude(self) -> None:
         try:
-            self._space.make(self._claim, supervisor=orphans.this_process())
+            self._space.make(supervisor=orphans.this_process())
+            self._space.fill(self._claim)
             with Forwarder(self._record) as forwarder:
+                fetch_images(
+                    self._claim, self._space, self._around.store, give_up=lambda: self._lease.lost
+                )
                 checkpoint = self._fetch_checkpoint(forwarder)
                 with self._uploads(forwarder) as uploads:
                     ending = self._train(checkpoint, forwarder, uploads)
@@ -73,6 +78,8 @@ class Attempt:
                     conclude(judge(ending), lease=self._lease, uploads=uploads)
         except LeaseLost:
             raise
+        except ImageLost as lost:
+            self._lease.write(claims.fail_attempt, error=lost.error)
         except Exception as error:
             log.exception("%s could not be carried through", self._lease.name)
             self._lease.write(claims.fail_attempt, error=unexpected(error))
@@ -126,6 +133,8 @@ class Attempt:
             "--out": self._space.run,
             "--device": settings.device,
             "--catalogue": settings.catalogue_file,
+            "--weights": settings.weights_dir,
+            "--images": self._space.images,
             "--threads": settings.trainer_threads,
             "--spent-gpu-seconds": claim.spent_gpu_seconds,
             "--spent-wall-clock-s": claim.spent_wall_clock_s,

@@ -32,6 +32,10 @@ class Duty:
         orphans.reap()
         workspace.remove_leftovers(get_settings().work_dir)
         threading.Thread(target=self._show_life, name="sign-of-life", daemon=True).start()
+        self.ring()
+
+    def ring(self) -> None:
+        """Rings for the work of this kind of worker."""
         queue.ring()
 
     def end(self) -> None:
@@ -44,18 +48,22 @@ class Duty:
         try:
             with db.transaction() as session:
                 workers.canary(session, worker=self.worker)
-            while not self._drain.is_set() and self._run_one():
+            while not self._drain.is_set() and self.run_one():
                 ran += 1
         except Unavailable as away:
             log.warning("no look at the queue: %s The sweeper will ring again.", away)
         if not ran:
-            log.info("nothing to do for the bell of job %s", bell or "(any)")
+            log.info("nothing to do for the bell of %s", bell or "(any)")
 
-    def _run_one(self) -> bool:
+    def around(self) -> Surroundings:
+        """What the next attempt works with."""
+        settings = get_settings()
+        return Surroundings(settings=settings, store=open_store(settings), drain=self._drain)
+
+    def run_one(self) -> bool:
         """Runs the job that is next for this worker. False: none waits."""
         orphans.reap()
-        settings = get_settings()
-        around = Surroundings(settings=settings, store=open_store(settings), drain=self._drain)
+        around = self.around()
         asked_at = time.monotonic()
         claim = self._claim()
         if claim is None:

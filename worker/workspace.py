@@ -4,6 +4,7 @@
     supervisor      which process works here, so that a leftover can be told
     spec.json       the resolved spec
     log.txt         the trainer's stderr
+    images/         the prompts' first images, named by the uploads' ids
     run/            the trainer's --out
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from uuid import UUID
 
 from domain.claims import Claim
 from worker import orphans
@@ -19,24 +21,37 @@ from worker import orphans
 log = logging.getLogger(__name__)
 
 
-class Workspace:
-    """Paths of one attempt."""
+class Folder:
+    """The folder of one attempt at a job or scoring."""
 
-    def __init__(self, work_dir: Path, claim: Claim) -> None:
-        self.root = work_dir.absolute() / "attempts" / f"{claim.job_id}-{claim.attempt}"
-        self.spec = self.root / "spec.json"
-        self.log = self.root / "log.txt"
-        self.run = self.root / "run"
+    def __init__(self, work_dir: Path, row_id: UUID, attempt: int) -> None:
+        self.root = work_dir.absolute() / "attempts" / f"{row_id}-{attempt}"
 
-    def make(self, claim: Claim, *, supervisor: str) -> None:
+    def make(self, *, supervisor: str) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
-        self.run.mkdir(parents=True)
+        self.root.mkdir(parents=True)
         (self.root / "supervisor").write_text(supervisor, encoding="utf-8")
-        self.spec.write_text(claim.spec.model_dump_json(), encoding="utf-8")
-        self.log.touch()
 
     def remove(self) -> None:
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+class Workspace(Folder):
+    """Paths of one attempt at a job."""
+
+    def __init__(self, work_dir: Path, claim: Claim) -> None:
+        super().__init__(work_dir, claim.job_id, claim.attempt)
+        self.spec = self.root / "spec.json"
+        self.log = self.root / "log.txt"
+        self.run = self.root / "run"
+        self.images = self.root / "images"
+
+    def fill(self, claim: Claim) -> None:
+        """What the trainer must find there."""
+        self.run.mkdir()
+        self.images.mkdir()
+        self.spec.write_text(claim.spec.model_dump_json(), encoding="utf-8")
+        self.log.touch()
 
 
 def remove_leftovers(work_dir: Path) -> None:

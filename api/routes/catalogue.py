@@ -8,7 +8,7 @@ from api.deps import CatalogueDep
 from api.openapi import problems
 from api.schemas.catalogue import BaseModelPage, BaseModelShape, RewardPage, RewardShape
 from domain.errors import NotFound
-from vader_core.resolve import find_row
+from vader_core.catalogue import find_row
 
 router = APIRouter(tags=["catalogue"])
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import CallerDep, scope
 from api.documents import JsonDocument, checked
+from api.image_faults import image_faults
 from api.once import answer_of, once
 from api.openapi import posts, problems
 from api.paging import CursorParameter, LimitParameter, link_next
@@ -46,7 +47,11 @@ def create_prompt_set(request: Request, caller: CallerDep, document: JsonDocumen
     """Store a prompt set. A name that exists gets a new version; versions never change."""
 
     def act(session: Session) -> Replay:
-        asked = checked(document, PromptSetRequest)
+        given = document.get("prompts") if isinstance(document, dict) else None
+        wrong = image_faults(
+            session, project_id=caller.project_id, prompts=given, pointer="/prompts"
+        )
+        asked = checked(document, PromptSetRequest, further=wrong)
         row = prompt_sets.create(
             session,
             project_id=caller.project_id,

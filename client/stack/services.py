@@ -17,7 +17,8 @@ _DRAIN_S = 20.0
 # Variables of a user's environment that would point the service elsewhere than at this stack.
 _OWNED = (
     *("VADER_ENVIRONMENT", "VADER_DATABASE_URL", "VADER_REDIS_URL", "VADER_OBJECT_STORE"),
-    *("VADER_SECRET_KEY", "VADER_PUBLIC_URL", "VADER_WORK_DIR", "VADER_DRAIN_GRACE_S"),
+    *("VADER_SECRET_KEY", "VADER_PUBLIC_URL", "VADER_WORK_DIR", "VADER_WEIGHTS_DIR"),
+    "VADER_DRAIN_GRACE_S",
     *("VADER_CATALOGUE_FILE", "VADER_TRAINER_THREADS"),
 )
 
@@ -26,11 +27,13 @@ _OWNED = (
 class Options:
     """What a user may choose. None leaves it to the service.
 
-    `catalogue` is a file with more base models and rewards; `trainer_threads` bounds a trainer's threads.
+    `catalogue` is a file with more base models and rewards, `weights` the folder of fetched weights
+    (default: weights); `trainer_threads` bounds a trainer's threads.
     """
 
     port: int | None = None
     catalogue: Path | None = None
+    weights: Path | None = None
     trainer_threads: int | None = None
 
 
@@ -56,6 +59,7 @@ class Services:
             "VADER_SECRET_KEY": secret_key(self.folder),
             "VADER_PUBLIC_URL": self.url,
             "VADER_WORK_DIR": str(self.folder.work),
+            "VADER_WEIGHTS_DIR": str((options.weights or Path("weights")).resolve()),
             "VADER_DRAIN_GRACE_S": str(_DRAIN_S),
         }
         if options.catalogue is not None:
@@ -88,6 +92,15 @@ class Services:
         # A trainer that is asked to stop may take the drain time to write its checkpoint.
         return self._python(
             "worker", "-m", "celery", "-A", "worker.app", *words, stop_s=_DRAIN_S + 10.0
+        )
+
+    @property
+    def scorer(self) -> Command:
+        """The worker that tries rewards on videos, beside the one that trains."""
+        alone = ("--without-mingle", "--without-gossip", "-n", "scorer@%h")
+        words = ("worker", "-Q", "score", "-c", "1", "-l", "INFO", *alone)
+        return self._python(
+            "scorer", "-m", "celery", "-A", "worker.scoring_app", *words, stop_s=_DRAIN_S + 10.0
         )
 
     @property

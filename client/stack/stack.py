@@ -74,7 +74,7 @@ class Stack:
         self._start_servers()
         self._report("bringing the database up to date")
         self._run(services.prepare)
-        for command in (services.api, services.worker, services.sweeper):
+        for command in (services.api, services.worker, services.scorer, services.sweeper):
             self._start(command)
         credentials = read_json(self._folder.credentials) or self._create_key(services)
         self._report("waiting for the API")

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from domain import api_keys, db
+from tests.api.files import post_file
 from tests.api.teams import Team, new_key, post_job
 from tests.factories import document
 
@@ -69,6 +70,7 @@ def test_a_key_can_do_what_its_scopes_say_and_no_more(client: TestClient, team: 
         "prompt_sets:write": lambda: client.post(
             "/v1/prompt-sets", json=prompts, headers=new_key()
         ),
+        "uploads:write": lambda: post_file(client),
         "artifacts:read": lambda: client.get(f"{job['links']['self']}/sheet"),
     }
     assert set(calls) == set(api_keys.ALL_SCOPES)

@@ -35,3 +35,68 @@ def event_body(
         "step": step,
         "data": data or {},
     }
+
+
+def upload_body(number: int = 1, **changes: object) -> dict[str, object]:
+    body: dict[str, object] = {
+        "id": f"upl_{number}",
+        "name": "a.png",
+        "medium": "image",
+        "content_type": "image/png",
+        "size_bytes": 5,
+        "sha256": "0" * 64,
+        "created_at": "2026-11-23T10:00:00Z",
+    }
+    return {**body, **changes}
+
+
+def reward_body(**changes: object) -> dict[str, object]:
+    body: dict[str, object] = {
+        "id": "tiny-action",
+        "name": "tiny-action@1",
+        "title": "Action",
+        "kind": "action",
+        "differentiable": True,
+        "per": "video",
+        "range": [0, None],
+        "needs_target": True,
+        "targets": ["moving left", "moving up"],
+        "params_schema": {"type": "object", "properties": {"object": {"type": "string"}}},
+        "weights": {
+            "repo": "org/name",
+            "revision": "unpinned",
+            "licence": "MIT",
+            "installed": False,
+        },
+        "source": "arXiv 2407.08737",
+    }
+    return {**body, **changes}
+
+
+def base_model_body(**changes: object) -> dict[str, object]:
+    steps = {"minimum": 16, "maximum": 64, "multiple": 8, "offset": 0, "values": []}
+    body: dict[str, object] = {
+        "id": "tiny-wan",
+        "name": "tiny-wan@1",
+        "title": "Tiny Wan",
+        "family": "wan",
+        "needs_image": True,
+        "weights": {"repo": None, "revision": "built-in", "licence": "MIT", "installed": True},
+        "limits": {"width": steps, "num_frames": {**steps, "values": [9, 17]}},
+        "defaults": {"width": 32, "height": 32, "num_frames": 9},
+        "variants": {"fast": {"title": "Four steps"}},
+    }
+    return {**body, **changes}
+
+
+def scoring_body(**changes: object) -> dict[str, object]:
+    body: dict[str, object] = {
+        "id": "scr_1",
+        "status": "queued",
+        "terminal": False,
+        "reward": {"name": "tiny-action@1", "title": "Action", "per": "video", "range": [0, 1]},
+        "videos": [{"upload": "upl_1", "sample": None, "prompt": "a red square"}],
+        "scores": None,
+        "created_at": "2026-11-23T10:00:00Z",
+    }
+    return {**body, **changes}

@@ -59,19 +59,25 @@ class Up:
 
 def running_on(data_dir: Path) -> list[str]:
     """The command lines of all processes that have to do with the folder, zombies apart."""
-    return [" ".join(process.cmdline()) for process in processes_on(data_dir)]
+    return [" ".join(words) for _, words in _found_on(data_dir)]
 
 
 def processes_on(data_dir: Path) -> list[psutil.Process]:
+    return [process for process, _ in _found_on(data_dir)]
+
+
+def _found_on(data_dir: Path) -> list[tuple[psutil.Process, list[str]]]:
+    """Each with its command line as it was at this look: a moment later it may be gone."""
     found = []
     for process in psutil.process_iter():
         try:
-            told = [*process.cmdline(), *process.environ().values()]
+            words = process.cmdline()
+            told = [*words, *process.environ().values()]
             alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             continue
         if alive and any(str(data_dir) in text for text in told):
-            found.append(process)
+            found.append((process, words))
     return found
 
 

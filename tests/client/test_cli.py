@@ -24,7 +24,8 @@ VERDICT = {
     "delta_ci95": [0.1, 0.3],
     "verdict": "improved",
     "guards": [
-        {"reward": "diversity@1", "ratio_to_base": 0.97, "min_ratio_to_base": 0.8, "ok": True}
+        {"reward": "diversity@1", "ratio_to_base": 0.97, "min_ratio_to_base": 0.8, "ok": True},
+        {"reward": "clip-score@1", "rule": "drop", "drop": 0.62, "max_drop": 0.5, "ok": False},
     ],
 }
 
@@ -64,7 +65,9 @@ def test_a_job_that_is_watched_ends_with_verdict_interval_and_guards(job_file: s
     assert result.exit_code == 0
     assert "improved: the adapter scores higher" in result.stdout
     assert "+0.2000, 95 % interval [+0.1000, +0.3000]" in result.stdout
-    assert "diversity@1 holds: 0.97" in result.stdout
+    assert "diversity@1 holds: 0.97 of the base model's, at least 0.80" in result.stdout
+    broken = "clip-score@1 BROKEN: -0.62 deviations of the base model's videos, at least -0.50"
+    assert broken in result.stdout
 
 
 def test_json_output_of_watch_is_events_then_the_job() -> None:

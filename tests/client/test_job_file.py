@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from client.errors import FileUnusable
-from client.job_file import read_job
+from client.job_file import read_job, uploaded
 from vader_core.catalogue import Catalogue
 from vader_core.prompts import split
 from vader_core.resolve import check
@@ -46,15 +47,65 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_example_is_a_job_the_service_takes(path: Path) -> None:
-    catalogue = Catalogue.load(EXAMPLES / "catalogue-wan2.1.json")
+def test_every_example_is_a_job_the_service_takes(path: Path, tmp_path: Path) -> None:
+    catalogue = catalogue_with_weights(tmp_path)
     spec = check(read_job(path), catalogue, lambda _: None)
     training, heldout = split(spec.prompts.inline or [], spec.prompts.heldout_fraction)
     assert training
     assert len(heldout) >= spec.evaluation.num_prompts
 
 
+def catalogue_with_weights(folder: Path) -> Catalogue:
+    """The catalogue of an installation into which everything was fetched."""
+    catalogue = Catalogue.load(EXAMPLES / "catalogue.json", weights_dir=folder)
+    rows = [*catalogue.base_models.values(), *catalogue.rewards.values()]
+    for row in rows:
+        if row.folder is not None and row.folder.is_relative_to(folder):
+            row.folder.mkdir(exist_ok=True)
+            (row.folder / "model_index.json").touch()
+    return catalogue
+
+
 def test_the_folder_page_names_every_example() -> None:
     page = (EXAMPLES / "README.md").read_text()
     for path in EXAMPLES.iterdir():
-        assert path.name == "README.md" or f"`{path.name}`" in page
+        name = f"{path.name}/" if path.is_dir() else path.name
+        assert name == "README.md" or f"`{name}`" in page
+
+
+def _with_images(*images: str | None) -> dict[str, Any]:
+    return {"prompts": {"inline": [{"prompt": "x", "image": image} for image in images]}}
+
+
+def test_first_images_that_are_local_files_become_uploads_each_once(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "sub/b.png"):
+        (tmp_path / name).write_bytes(b"")
+    asked: list[Path] = []
+
+    def upload(path: Path) -> str:
+        asked.append(path)
+        return f"upl_{path.stem}"
+
+    document = _with_images("a.png", "sub/b.png", "a.png", "upl_1", None)
+    made = uploaded(document, folder=tmp_path, upload=upload)
+    assert made == _with_images("upl_a", "upl_b", "upl_a", "upl_1", None)
+    assert document == _with_images("a.png", "sub/b.png", "a.png", "upl_1", None)
+    assert asked == [tmp_path / "a.png", tmp_path / "sub" / "b.png"]
+
+
+def test_a_first_image_that_is_not_there_is_told_before_any_upload(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    asked: list[Path] = []
+    with pytest.raises(FileUnusable, match=r"b\.png"):
+        uploaded(
+            _with_images("a.png", "b.png"),
+            folder=tmp_path,
+            upload=lambda path: str(asked.append(path)),
+        )
+    assert asked == []
+
+
+@pytest.mark.parametrize("document", [{}, {"prompts": 3}, {"prompts": {"inline": [1, {}]}}])
+def test_a_document_without_images_stays_as_it_is(document: dict[str, Any], tmp_path: Path) -> None:
+    assert uploaded(document, folder=tmp_path, upload=str) == document

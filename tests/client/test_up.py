@@ -14,15 +14,27 @@ import psutil
 import pytest
 
 from client import VaderClient
-from client.cli import EXIT_BY_STATUS, EXIT_ERROR
+from client.cli import EXIT_BY_STATUS
+from client.command import EXIT_ERROR
 from client.models import Job
 from tests.client import small_job
 from tests.client.stacks import Up, processes_on, running_on, soon
+from tests.vader_core import small_videos
+from tests.vader_core.small_videos import RED
 
 
 def _vader(data_dir: Path, *words: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "client", *words, "--data-dir", str(data_dir)]
     return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+
+
+def _score_of_a_file(data_dir: Path, folder: Path) -> float:
+    film = small_videos.write(folder / "a.mp4", small_videos.frames_of(RED))
+    words = ("rewards", "score", "tiny-text-match", str(film), "--prompt", "a red square")
+    tried = _vader(data_dir, *words, "--json")
+    assert tried.returncode == 0, tried.stderr
+    (score,) = json.loads(tried.stdout)["scores"]
+    return float(score)
 
 
 def _killed(data_dir: Path, part: str) -> psutil.Process:
@@ -71,6 +83,9 @@ def test_a_stack_starts_serves_survives_and_leaves_nothing_behind(
         with VaderClient(again["url"], again["api_key"]) as vader:
             events = vader.events(job.id)
             assert any(event.type == "job.attempt_restarted" for event in events)
+
+        # A reward is tried on a file while the job trains.
+        assert _score_of_a_file(data_dir, tmp_path) > 0
         assert _vader(data_dir, "jobs", "cancel", job.id).returncode == 0
         watched = _vader(data_dir, "jobs", "watch", job.id)
         assert watched.returncode == EXIT_BY_STATUS["cancelled"], watched.stdout

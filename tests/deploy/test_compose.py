@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,10 @@ def wait_for(ready: Callable[[], bool], log: Path) -> None:
         time.sleep(0.1)
 
 
+def says_ready(log: Path) -> bool:
+    return " ready." in log.read_text()
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(url).status_code == 200
@@ -166,11 +171,11 @@ def test_the_command_lines_make_a_service_that_is_ready(
         running(api, environment, tmp_path / "api.log"),
         running(SERVICES["sweeper"]["command"], environment, tmp_path / "sweeper.log"),
         running(SERVICES["worker"]["command"], environment, tmp_path / "worker.log"),
+        running(SERVICES["scorer"]["command"], environment, tmp_path / "scorer.log"),
     ):
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz"), tmp_path / "api.log")
-        wait_for(
-            lambda: " ready." in (tmp_path / "worker.log").read_text(), tmp_path / "worker.log"
-        )
+        for log in (tmp_path / "worker.log", tmp_path / "scorer.log"):
+            wait_for(partial(says_ready, log), log)
         program, *words = SERVICES["api"]["healthcheck"]["test"][1:]
         check = [word.replace("8000", port) for word in words]
         subprocess.run([sys.executable, *check], env=environment, check=True)

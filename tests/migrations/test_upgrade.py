@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, NullPool, create_engine, inspect
+from sqlalchemy import Engine, NullPool, create_engine, inspect, text
 
 from domain.db import sqlalchemy_url
 from domain.tables import Base
@@ -48,3 +48,26 @@ def test_a_downgrade_leaves_nothing_behind(empty_database_url: str, engine: Engi
     upgrade(empty_database_url)
     command.downgrade(config(empty_database_url), "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
+
+
+def test_keys_that_could_write_prompt_sets_may_upload_after_the_upgrade(
+    empty_database_url: str, engine: Engine
+) -> None:
+    command.upgrade(config(empty_database_url), "0001")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO projects (id, name) VALUES (gen_random_uuid(), 'p')"))
+        for name, scopes in (("all", "{jobs:read,prompt_sets:write}"), ("reader", "{jobs:read}")):
+            connection.execute(
+                text(
+                    "INSERT INTO api_keys (id, project_id, name, lookup_id, secret_hash, scopes)"
+                    " SELECT gen_random_uuid(), id, :name, :name, '', :scopes FROM projects"
+                ),
+                {"name": name, "scopes": scopes},
+            )
+    upgrade(empty_database_url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT name, scopes FROM api_keys ORDER BY name")).all()
+    assert [(row.name, row.scopes) for row in rows] == [
+        ("all", ["jobs:read", "prompt_sets:write", "uploads:write"]),
+        ("reader", ["jobs:read"]),
+    ]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from domain import artifacts, claims, db, events, jobs, projects
+from domain import artifacts, claims, db, events, jobs, projects, uploads
+from domain.ids import new_id, to_public
 from domain.settings import Settings
 from domain.store import ObjectStore
 from domain.tables import Adapter, Job
@@ -40,6 +41,19 @@ class Bench:
                 trace_id="",
             )
         return job.id
+
+    def upload(self, data: bytes, content_type: str = "image/png") -> str:
+        """The id of an upload with these bytes, which nobody looks at."""
+        upload_id, sha256 = new_id(), hashlib.sha256(data).hexdigest()
+        path = self.settings.work_dir / "upload"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        key = uploads.object_key(upload_id)
+        self.store.put_file(key, path, sha256=sha256, content_type=content_type)
+        file = uploads.Received(path, "upload", content_type, sha256, len(data))
+        with db.transaction() as session:
+            uploads.add(session, upload_id=upload_id, project_id=self.project_id, file=file)
+        return to_public("upl", upload_id)
 
     def attempt(self) -> None:
         """One attempt at the job that waits."""

@@ -12,6 +12,8 @@ left alone. The spec's labels choose what goes wrong:
     grandchild        any text: starts a process that would run for minutes
     stray_output      any text: writes a line that is none to stdout
     wrong_sha         samples | adapter: announces a wrong sha256
+
+Of every first image it tells the sha256, as a warning.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class Run:
         self.resume: bool = arguments.resume
         self.spent: float = arguments.spent_gpu_seconds
         self.step, self.weights = 0, hashlib.sha256(str(self.spec.seed).encode()).hexdigest()
+        self.images: Path = arguments.images
         self.interrupted = False
 
     def main(self) -> int:
@@ -57,6 +60,10 @@ class Run:
             trainable_parameters=64,
             versions={"line_trainer": "1"},
         )
+        for prompt in self.spec.prompts.inline or []:
+            if prompt.image is not None:
+                path = self.images / prompt.image
+                self.say(lines.Warned, code="first_image", message=sha256(path))
         if "stray_output" in self.labels:
             sys.stdout.write("this is not a line\n")
         if "grandchild" in self.labels:
@@ -262,6 +269,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--catalogue")
+    parser.add_argument("--weights")
+    parser.add_argument("--images", type=Path)
     parser.add_argument("--device")
     parser.add_argument("--threads")
     parser.add_argument("--spent-gpu-seconds", type=float, default=0)

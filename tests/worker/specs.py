@@ -37,5 +37,6 @@ def a_claim(spec: JobSpec, **changes: Any) -> Claim:
         "spent_wall_clock_s": 0.0,
         "cost_gpu_seconds": None,
         "checkpoints": [],
+        "images": [],
     }
     return Claim(**{**values, **changes})

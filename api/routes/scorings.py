@@ -1,0 +1,101 @@
+"""Scorings: try a reward on a few videos before a job is paid for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
+
+from api.deps import CallerDep, CatalogueDep, scope
+from api.documents import JsonDocument
+from api.once import answer_of, once
+from api.openapi import posts, problems
+from api.schemas.scorings import ScoringRequest, ScoringShape
+from api.scoring_request import asked_scoring
+from api.waiting import IfNoneMatch, etag_matches, scoring_etag, wait_for_scoring
+from domain import db, ids, scorings
+from domain.errors import NotFound
+from domain.idempotency import Replay
+from vader_core.catalogue import find_row
+
+router = APIRouter(tags=["scorings"])
+
+EXAMPLE: dict[str, Any] = {
+    "videos": [
+        {
+            "upload": "upl_01kax4b7c8d9e0f1g2h3j4k5m6",
+            "prompt": "a red circle moving left",
+            "target": "moving left",
+        },
+        {
+            "sample": "smp_01kax4b7c8d9e0f1g2h3j4k5m6",
+            "prompt": "a blue square moving up",
+            "target": "moving up",
+        },
+    ],
+    "params": {},
+}
+
+
+@router.post(
+    "/rewards/{reward_id}/score",
+    status_code=202,
+    response_model=ScoringShape,
+    responses=problems(400, 403, 404, 409, 413, 415),
+    openapi_extra=posts(ScoringRequest, example=EXAMPLE, required=True),
+    dependencies=[scope("jobs:write")],
+)
+def score_videos(
+    request: Request,
+    reward_id: str,
+    caller: CallerDep,
+    catalogue: CatalogueDep,
+    document: JsonDocument,
+) -> JSONResponse:
+    """Try a reward (`id` or `id@version`) on at most 8 videos: uploads, or kept samples of jobs."""
+    row = find_row(reward_id, catalogue.rewards)
+    if row is None:
+        raise NotFound(f"There is no reward {reward_id[:100]!r}.")
+
+    def act(session: Session) -> Replay:
+        made = scorings.create(
+            session,
+            asked_scoring(session, caller.project_id, document, row),
+            project_id=caller.project_id,
+            created_by_key_id=caller.key_id,
+            trace_id=request.state.trace_id,
+        )
+        shown = ScoringShape.of(made)
+        return answer_of(shown, status_code=202, headers={"Location": shown.links.self})
+
+    return once(request, caller, document, act)
+
+
+@router.get(
+    "/scorings/{scoring_id}",
+    response_model=ScoringShape,
+    responses={304: {"description": "As `If-None-Match` names it."}, **problems(403, 404)},
+    dependencies=[scope("jobs:read")],
+)
+def get_scoring(
+    scoring_id: str,
+    caller: CallerDep,
+    waited_s: Annotated[int | None, Depends(wait_for_scoring)],
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """One scoring. Poll it with `If-None-Match` every `poll_after_s` seconds, or wait with `Prefer`."""
+    with db.read() as session:
+        row = scorings.get(
+            session, project_id=caller.project_id, scoring_id=ids.from_public("scr", scoring_id)
+        )
+    headers = {"ETag": scoring_etag(row)}
+    if waited_s is not None:
+        headers["Preference-Applied"] = f"wait={waited_s}"
+    if etag_matches(if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    shown = ScoringShape.of(row)
+    if shown.poll_after_s is not None:
+        headers["Retry-After"] = str(shown.poll_after_s)
+    return JSONResponse(shown.model_dump(mode="json"), headers=headers)
