@@ -23,7 +23,8 @@ demo: $(STAMP) ## Run one alignment job through the whole service and show what 
 	$(VENV)/bin/python -m client.demo
 
 test: $(STAMP) lint ## Lint, types, import contracts, and all tests
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	# One thread each: two processes with as many threads as cores wait for each other more than they compute.
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
