@@ -54,7 +54,7 @@ def checked(document: JsonValue, model: type[Model], *, further: Sequence[Fault]
     try:
         made = model.model_validate({} if document is None else document)
     except ValidationError as error:
-        raise ValidationFailed([*shape_faults(error), *faults]) from error
+        raise ValidationFailed([*shape_faults(error, document), *faults]) from error
     if faults:
         raise ValidationFailed(faults)
     return made

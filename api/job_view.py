@@ -75,6 +75,7 @@ def _fields(job: Job, around: Around, *, now: datetime) -> dict[str, Any]:
         "name": job.name,
         "project_id": ids.to_public("prj", job.project_id),
         "base_model": job.base_model,
+        "method": job.method,
         "rewards": job.rewards,
         "priority": _PRIORITIES[job.priority],
         "status": job.status,
@@ -190,11 +191,13 @@ def _evaluation(job: Job) -> EvaluationSummary | None:
     return EvaluationSummary(
         kind=line["kind"],
         step=line["step"],
+        adapter_step=line.get("adapter_step"),
         baseline_heldout_reward=line["baseline_heldout_reward"],
         heldout_reward=line["heldout_reward"],
         delta=difference.get("delta"),
         delta_ci95=difference.get("delta_ci95"),
         verdict=line["verdict"],
+        pairs_needed=line.get("pairs_needed"),
         guards=line["guards"],
     )
 

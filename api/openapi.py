@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -24,7 +24,8 @@ _DESCRIBED: tuple[type[BaseModel], ...] = (
 )
 
 _DESCRIPTION = """\
-Align video diffusion models with reward gradients: POST a job, watch it, download the adapter.
+Align video diffusion models with rewards, by their gradients or without: POST a job, watch it, download
+the adapter.
 
 Errors are `application/problem+json` (RFC 9457) with all faults of an input at once. POST needs an
 `Idempotency-Key`: the same key with the same body gives the same answer for at least 7 days. Lists are
@@ -82,10 +83,13 @@ _IDEMPOTENCY_KEY: dict[str, Any] = {
 }
 
 
-def posts(body: type[BaseModel], *, example: dict[str, Any], required: bool) -> dict[str, Any]:
+def posts(
+    body: type[BaseModel], *, examples: Mapping[str, dict[str, Any]], required: bool
+) -> dict[str, Any]:
     """`openapi_extra` of a POST that reads a raw `body` and needs an Idempotency-Key."""
     schema = {"$ref": REF.format(model=body.__name__)}
-    content = {"application/json": {"schema": schema, "example": example}}
+    shown = {name: {"value": example} for name, example in examples.items()}
+    content = {"application/json": {"schema": schema, "examples": shown}}
     return {
         "parameters": [_IDEMPOTENCY_KEY],
         "requestBody": {"required": required, "content": content},

@@ -30,7 +30,7 @@ def asked_scoring(session: Session, project_id: UUID, document: JsonValue, row: 
     try:
         ScoringRequest.model_validate(asked)
     except ValidationError as error:
-        faults += shape_faults(error)
+        faults += shape_faults(error, asked)
     videos = _sound_videos(asked)
     params = asked.get("params") if isinstance(asked, dict) else None
     params = params if isinstance(params, dict) else {}

@@ -29,10 +29,13 @@ from vader_core.base_models import BaseModel
 from vader_core.catalogue import BUILT_IN, Catalogue
 from vader_core.devices import Compute
 from vader_core.families.family import required_size
+from vader_core.frames import Chosen
 from vader_core.gradient import staged_gradient
-from vader_core.memory import conditions_of, estimate, prompts_of
+from vader_core.memory import conditions_of, estimate
 from vader_core.memory_configs import written
+from vader_core.memory_stages import prompts_of
 from vader_core.memory_table import MemoryEstimate
+from vader_core.method_spec import RewardGradient
 from vader_core.objective import Objective, load_objective
 from vader_core.optimiser import Optimiser
 from vader_core.resolve import check
@@ -117,19 +120,18 @@ def _step(
     base: BaseModel, objective: Objective, optimiser: Optimiser, spec: JobSpec, conditions: Any
 ) -> tuple[dict[str, float], dict[str, int]]:
     compute, method = base.compute, spec.method
+    assert isinstance(method, RewardGradient)
     assert isinstance(compute, Watched)
     generator = seeds.generator(0, step=0, purpose="benchmark", index=0)
     noise = torch.randn(base.latents_shape(spec.video, batch=1), generator=generator)
-    every = torch.arange(required_size(spec.video)[0])[None]
+    every = Chosen(torch.arange(required_size(spec.video)[0])[None])
     optimiser.forget_gradients()
     compute.clock()
     compute.peaks.clear()
     made = rollout.sample(
-        base, conditions, noise, spec.video, method=method, step_noise=[generator]
+        rollout.Batch(base, conditions, noise, spec.video, [generator]), method=method
     )
-    result = staged_gradient(
-        made, objective.reward, prompts_of(spec), frame_indices_BF=every, method=method
-    )
+    result = staged_gradient(made, objective.reward, prompts_of(spec), chosen=every, method=method)
     began = compute.clock()
     optimiser.update(learning_rate=method.learning_rate)
     ended = compute.clock()

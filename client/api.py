@@ -20,6 +20,7 @@ from client.models import (
     Event,
     File,
     Job,
+    MethodInfo,
     Page,
     RewardInfo,
     Sample,
@@ -81,6 +82,7 @@ class VaderClient:
         self,
         *,
         status: Sequence[str] = (),
+        method: str | None = None,
         labels: Mapping[str, str] | None = None,
         limit: int = 20,
         cursor: str | None = None,
@@ -88,8 +90,8 @@ class VaderClient:
         """One page of this project's jobs, newest first."""
         params = {f"label.{name}": value for name, value in (labels or {}).items()}
         params |= {"limit": str(limit)}
-        if cursor is not None:
-            params["cursor"] = cursor
+        optional = {"method": method, "cursor": cursor}
+        params |= {name: value for name, value in optional.items() if value is not None}
         wanted: dict[str, Any] = {**params, "status": list(status)}
         return self._get(Page[Job], "/v1/jobs", params=wanted)
 
@@ -129,6 +131,14 @@ class VaderClient:
     def reward(self, name: str) -> RewardInfo:
         """One reward by id or id@version."""
         return self._get(RewardInfo, f"/v1/rewards/{name}")
+
+    def methods(self) -> list[MethodInfo]:
+        """The ways to train."""
+        return self._get(Page[MethodInfo], "/v1/methods").data
+
+    def method(self, name: str) -> MethodInfo:
+        """One way to train, by the name that a spec's `method.type` has for it."""
+        return self._get(MethodInfo, f"/v1/methods/{name}")
 
     def upload(self, path: Path, *, name: str | None = None) -> Upload:
         """Uploads an image (PNG, JPEG, WebP) or a video (mp4, WebM), to be named by its `id`.

@@ -1,4 +1,4 @@
-"""`vader base-models` and `vader rewards`: what jobs can be made of, and rewards tried on videos."""
+"""`vader base-models`, `rewards` and `methods`: what jobs can be made of, and rewards tried on videos."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from client.errors import FileUnusable
 from client.render_catalogue import (
     show_base_model,
     show_base_models,
+    show_method,
+    show_methods,
     show_reward,
     show_rewards,
     show_scoring,
@@ -33,6 +35,7 @@ from client.render_catalogue import (
 
 base_models_app = typer.Typer(help="What jobs can start from.", no_args_is_help=True)
 rewards_app = typer.Typer(help="What jobs can train on; try it on videos.", no_args_is_help=True)
+methods_app = typer.Typer(help="How jobs can train.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="id or id@version")]
 
@@ -105,6 +108,41 @@ def show_one_reward(
             print_json(found)
         else:
             show_reward(Console(), found)
+
+
+@methods_app.command("list")
+def list_methods(
+    *,
+    url: Url = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """List the training methods."""
+    with connected(url=url, api_key=api_key, data_dir=data_dir, as_json=as_json) as client:
+        found = client.methods()
+        if as_json:
+            print_json_list(found)
+        else:
+            show_methods(Console(), found)
+
+
+@methods_app.command("show")
+def show_one_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="what `method.type` says")],
+    *,
+    url: Url = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Show a training method: rewards it takes, settings and their defaults."""
+    with connected(url=url, api_key=api_key, data_dir=data_dir, as_json=as_json) as client:
+        found = client.method(name)
+        if as_json:
+            print_json(found)
+        else:
+            show_method(Console(), found)
 
 
 @rewards_app.command("score")

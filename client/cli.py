@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from client.api import VaderClient
-from client.catalogue_commands import base_models_app, rewards_app
+from client.catalogue_commands import base_models_app, methods_app, rewards_app
 from client.command import (
     DEFAULT_DATA_DIR,
     EXIT_ERROR,
@@ -34,13 +34,14 @@ from client.upload_commands import uploads_app
 
 EXIT_BY_STATUS = {"succeeded": 0, "failed": EXIT_FAILED, "cancelled": 3}
 
-app = typer.Typer(help="Aligns video diffusion models with reward gradients.", no_args_is_help=True)
+app = typer.Typer(help="Aligns video diffusion models with rewards.", no_args_is_help=True)
 jobs_app = typer.Typer(help="Create, look at and cancel jobs.", no_args_is_help=True)
 adapters_app = typer.Typer(help="Fetch what jobs have yielded.", no_args_is_help=True)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(base_models_app, name="base-models")
 app.add_typer(rewards_app, name="rewards")
+app.add_typer(methods_app, name="methods")
 app.add_typer(uploads_app, name="uploads")
 
 JobId = Annotated[str, typer.Argument(metavar="JOB")]
@@ -124,9 +125,10 @@ def get(
 
 
 @jobs_app.command("list")
-def list_jobs(
+def list_jobs(  # noqa: PLR0913 (the command's options)
     *,
     status: Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only this training method.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
     url: Url = None,
     api_key: ApiKey = None,
@@ -135,7 +137,7 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with connected(url=url, api_key=api_key, data_dir=data_dir, as_json=as_json) as client:
-        page = client.jobs(status=status or (), limit=limit)
+        page = client.jobs(status=status or (), method=method, limit=limit)
         if as_json:
             print_json(page)
         else:

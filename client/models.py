@@ -105,14 +105,30 @@ class Guard(Answer):
     ok: bool
 
 
-class Evaluation(Answer):
-    """Held-out scores of base and adapter; `delta` is their mean paired difference."""
+class PairsNeeded(Answer):
+    """How many held-out prompts and pairs would give the interval `half_width`; None where unknown."""
 
+    wanted: str = ""
+    half_width: float | None = None
+    prompts: int | None = None
+    pairs: int | None = None
+    unknown_because: str | None = None
+
+
+class Evaluation(Answer):
+    """Held-out scores of base and adapter; `delta` is their mean paired difference.
+
+    With `kind` "base" no adapter was evaluated yet: both scores are the base model's.
+    """
+
+    kind: str = ""
     baseline_heldout_reward: float | None = None
     heldout_reward: float | None = None
     delta: float | None = None
     delta_ci95: tuple[float, float] | None = None
     verdict: Verdict | None = None
+    adapter_step: int | None = None
+    pairs_needed: PairsNeeded | None = None
     guards: list[Guard] = []
 
 
@@ -151,6 +167,7 @@ class Job(Answer):
 
     id: str
     name: str = ""
+    method: str = ""
     status: Status
     phase: str | None = None
     terminal: bool
@@ -254,7 +271,7 @@ class BaseModelInfo(Answer):
 
 
 class RewardInfo(Answer):
-    """A reward; those that are `differentiable` can be trained on, all can be guards and be tried."""
+    """A reward; all can be guards and be tried. The methods say which they can train on."""
 
     id: str
     name: str
@@ -268,6 +285,17 @@ class RewardInfo(Answer):
     params_schema: dict[str, JsonValue] = {}
     weights: Origin | None = None
     source: str = ""
+
+
+class MethodInfo(Answer):
+    """A way to train; `settings_schema` is the JSON Schema of a spec's `method`, with defaults."""
+
+    id: str
+    title: str
+    summary: str
+    needs_differentiable_reward: bool
+    settings_schema: dict[str, JsonValue]
+    paper: str = ""
 
 
 class Reason(Answer):

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from client.errors import RequestRefused, VaderError
-from client.models import Evaluation, Guard, Job
+from client.models import Evaluation, Guard, Job, PairsNeeded
 
+_UNBOUNDED = 10_000
 _VERDICTS = {
     "improved": "improved: the adapter scores higher on held-out prompts",
     "no_clear_difference": "no clear difference on held-out prompts",
@@ -41,22 +42,36 @@ def show_error(console: Console, error: VaderError) -> None:
 
 def show_jobs(console: Console, jobs: Sequence[Job]) -> None:
     """A table of jobs."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("job", "name", "status", "step", "verdict", "created"):
-        table.add_column(title, no_wrap=title != "name")
+    rows: list[Sequence[str]] = []
     for job in jobs:
         progress = job.progress
         step = f"{progress.step}/{progress.steps_total}" if progress else ""
         verdict = (job.evaluation and job.evaluation.verdict) or ""
         created = f"{job.created_at.astimezone():%Y-%m-%d %H:%M}"
-        row = (job.id, job.name, job.status, step, verdict, created)
+        rows.append((job.id, job.name, job.status, step, verdict, created))
+    show_table(console, ("job", "name", "status", "step", "verdict", "created"), rows)
+
+
+def show_table(console: Console, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Nothing is cut: the first column, of ids, stays whole, and the others wrap on a narrow terminal.
+
+    What is no terminal gets a line for every row.
+    """
+    table = Table(box=None, pad_edge=False)
+    for number, title in enumerate(titles):
+        widest = max(len(title), *(len(row[0]) for row in rows)) if rows else len(title)
+        table.add_column(title, overflow="fold", min_width=None if number else widest)
+    for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    whole = console if console.is_terminal else Console(file=console.file, width=_UNBOUNDED)
+    whole.print(table, crop=False)
 
 
 def show_job(console: Console, job: Job) -> None:
     """One job in some lines."""
     lines = [f"{job.id}  {job.name}".rstrip(), f"status      {_status(job)}"]
+    if job.method:
+        lines.append(f"method      {job.method}")
     if job.progress is not None:
         lines.append(f"step        {job.progress.step} of {job.progress.steps_total}")
     if job.evaluation is not None:
@@ -75,16 +90,40 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     if evaluation.verdict is not None:
         lines.append(f"verdict     {_VERDICTS[evaluation.verdict]}")
     if evaluation.baseline_heldout_reward is not None and evaluation.heldout_reward is not None:
-        lines.append(
-            f"held-out    base {evaluation.baseline_heldout_reward:.4f} -> "
-            f"adapter {evaluation.heldout_reward:.4f}"
-        )
+        base = f"held-out    base {evaluation.baseline_heldout_reward:.4f}"
+        adapter = f" -> adapter {evaluation.heldout_reward:.4f}"
+        lines.append(base if evaluation.kind == "base" else base + adapter)
     if evaluation.delta is not None and evaluation.delta_ci95 is not None:
         low, high = evaluation.delta_ci95
         lines.append(
             f"difference  {evaluation.delta:+.4f}, 95 % interval [{low:+.4f}, {high:+.4f}]"
         )
+    if evaluation.adapter_step is not None:
+        lines.append(
+            f"adapter     of step {evaluation.adapter_step}: the early stop went back to it"
+        )
+    if evaluation.pairs_needed is not None:
+        lines.append(f"pairs       {_needed(evaluation.pairs_needed)}")
     return lines + [_guard_line(guard) for guard in evaluation.guards]
+
+
+_UNKNOWN = {
+    "too_few_prompts": "with fewer than 3 held-out prompts there is never a verdict",
+    "no_spread": "all held-out prompts differ alike: how many are needed cannot be told",
+    "no_difference": "there is no difference for which to say how many are needed",
+    "out_of_reach": "more than a million held-out prompts would be needed",
+}
+
+
+def _needed(needed: PairsNeeded) -> str:
+    """How many held-out pairs the wanted interval takes, or why nobody can say."""
+    if needed.prompts is None or needed.half_width is None:
+        return _UNKNOWN.get(needed.unknown_because or "", "how many are needed is not known")
+    goal = "to tell this difference from 0" if needed.wanted == "seen_difference" else "as asked"
+    return (
+        f"about {needed.pairs} needed ({needed.prompts} prompts) for an interval of "
+        f"+-{needed.half_width:.4f}, {goal}"
+    )
 
 
 def _guard_line(guard: Guard) -> str:

@@ -1,16 +1,18 @@
-"""Base models, rewards, uploads and scorings as text for a person."""
+"""Base models, rewards, methods, uploads and scorings as text for a person."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pydantic import JsonValue
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from client.models import BaseModelInfo, Origin, RewardInfo, Scoring, Upload
+from client.models import BaseModelInfo, MethodInfo, Origin, RewardInfo, Scoring, Upload
+from client.render import show_table
+
+_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 
 def show_base_models(console: Console, found: Sequence[BaseModelInfo]) -> None:
@@ -25,7 +27,7 @@ def show_base_models(console: Console, found: Sequence[BaseModelInfo]) -> None:
         )
         for one in found
     ]
-    _table(console, ("base model", "from", "default size", "installed", "title"), rows)
+    show_table(console, ("base model", "from", "default size", "installed", "title"), rows)
 
 
 def show_base_model(console: Console, found: BaseModelInfo) -> None:
@@ -54,7 +56,7 @@ def show_rewards(console: Console, found: Sequence[RewardInfo]) -> None:
         )
         for one in found
     ]
-    _table(console, ("reward", "per", "gradient", "range", "installed", "title"), rows)
+    show_table(console, ("reward", "per", "gradient", "range", "installed", "title"), rows)
 
 
 def show_reward(console: Console, found: RewardInfo) -> None:
@@ -64,7 +66,7 @@ def show_reward(console: Console, found: RewardInfo) -> None:
     lines = [
         f"{found.name}  {found.title}",
         f"per         {found.per}",
-        f"gradient    {'yes' if found.differentiable else 'no: it can be a guard'}",
+        f"gradient    {'yes' if found.differentiable else 'no'}",
         f"range       {_range(found.range)}, higher is better",
     ]
     if found.needs_target:
@@ -72,6 +74,71 @@ def show_reward(console: Console, found: RewardInfo) -> None:
     lines += [f"param       {name}: {json.dumps(schema)}" for name, schema in params.items()]
     lines += [] if found.weights is None else _origin_lines(found.weights)
     _lines(console, [*lines, f"source      {found.source}"] if found.source else lines)
+
+
+def show_methods(console: Console, found: Sequence[MethodInfo]) -> None:
+    """A table."""
+    rows = [(one.id, _rewards_taken(one), one.summary) for one in found]
+    show_table(console, ("method", "rewards", "summary"), rows)
+
+
+def show_method(console: Console, found: MethodInfo) -> None:
+    """One method in some lines, its settings in a table."""
+    lines = [
+        f"{found.id}  {found.title}",
+        found.summary,
+        f"rewards     {_rewards_taken(found)}",
+        *([f"paper       {found.paper}"] if found.paper else []),
+    ]
+    _lines(console, lines)
+    _lines(console, _setting_lines(found.settings_schema, found.settings_schema))
+
+
+def _setting_lines(
+    schema: dict[str, JsonValue], whole: dict[str, JsonValue], above: str = ""
+) -> list[str]:
+    """Two lines a setting: its default and what it takes, and what it means; its parts below it."""
+    properties = schema.get("properties")
+    lines: list[str] = []
+    for name, setting in properties.items() if isinstance(properties, dict) else ():
+        if not isinstance(setting, dict) or name == "type":
+            continue
+        default = f"default {json.dumps(setting['default'])}" if "default" in setting else "needed"
+        lines.append(f"{above}{name}: {default}; {_kind(setting)}")
+        lines += [f"    {setting['description']}"] if "description" in setting else []
+        part = _part(setting, whole)
+        lines += [] if part is None else _setting_lines(part, whole, f"{above}{name}.")
+    return lines
+
+
+def _part(
+    setting: dict[str, JsonValue], whole: dict[str, JsonValue]
+) -> dict[str, JsonValue] | None:
+    """The schema that `setting`, or one of its options, refers to in `whole`."""
+    options, named = setting.get("anyOf"), whole.get("$defs")
+    for option in [setting, *(options if isinstance(options, list) else [])]:
+        reference = option.get("$ref") if isinstance(option, dict) else None
+        if isinstance(reference, str) and isinstance(named, dict):
+            part = named.get(reference.rpartition("/")[2])
+            return part if isinstance(part, dict) else None
+    return None
+
+
+def _rewards_taken(method: MethodInfo) -> str:
+    return "differentiable" if method.needs_differentiable_reward else "any"
+
+
+def _kind(schema: dict[str, JsonValue]) -> str:
+    """What a JSON Schema allows, in short."""
+    choices = schema.get("enum")
+    if isinstance(choices, list):
+        return ", ".join(str(choice) for choice in choices)
+    options = schema.get("anyOf")
+    if isinstance(options, list):
+        return " or ".join(_kind(option) for option in options if isinstance(option, dict))
+    bounds = [f"{sign} {schema[key]}" for key, sign in _BOUNDS.items() if key in schema]
+    name = str(schema.get("$ref", schema.get("type", ""))).rpartition("/")[2]
+    return " ".join([name, ", ".join(bounds)]).strip()
 
 
 def show_uploads(console: Console, found: Sequence[Upload]) -> None:
@@ -86,7 +153,7 @@ def show_uploads(console: Console, found: Sequence[Upload]) -> None:
         )
         for one in found
     ]
-    _table(console, ("upload", "name", "type", "bytes", "created"), rows)
+    show_table(console, ("upload", "name", "type", "bytes", "created"), rows)
 
 
 def show_scoring(console: Console, scoring: Scoring, *, names: Sequence[str]) -> None:
@@ -109,18 +176,9 @@ def show_scoring(console: Console, scoring: Scoring, *, names: Sequence[str]) ->
         )
         for name, video in zip(names, scoring.videos, strict=True)
     ]
-    _table(console, ("video", "score", "prompt"), rows)
+    show_table(console, ("video", "score", "prompt"), rows)
     if scoring.seconds is not None:
         _lines(console, [f"{scoring.seconds:.1f} s"])
-
-
-def _table(console: Console, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, no_wrap=title != titles[-1])
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
 
 
 def _lines(console: Console, lines: Sequence[str]) -> None:

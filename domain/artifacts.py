@@ -106,10 +106,16 @@ def prune_checkpoints(session: Session, *, job_id: UUID, attempt: int, keep_last
 def add_adapter(
     session: Session, *, job_id: UUID, attempt: int, line: lines.Done, prefix: str
 ) -> Adapter:
-    """Makes the adapter folder stored at the key `prefix` the job's, in place of an earlier one."""
+    """Makes the adapter folder stored at the key `prefix` the job's, in place of an earlier one.
+
+    Its step is the one that an early stop went back to, where one did, and else the last.
+    """
     job = jobs.held(session, job_id=job_id, attempt=attempt)
     files = _below(line.path, line.files)
-    return adapters.publish(session, job, step=line.step, prefix=prefix, files=files)
+    final = job.evaluation if job.evaluation and job.evaluation["kind"] == "final" else {}
+    gone_back_to = final.get("adapter_step")
+    step = line.step if gone_back_to is None else gone_back_to
+    return adapters.publish(session, job, step=step, prefix=prefix, files=files)
 
 
 def add_log(session: Session, *, job_id: UUID, attempt: int, key: str, file: lines.File) -> None:

@@ -24,7 +24,8 @@ from domain.job_status import HELD, Status, allowed_actions
 from domain.settings import get_settings
 from domain.tables import Attempt, Checkpoint, Job, Json
 from domain.uploads import ImageRef
-from vader_core.spec import JobSpec, Strict
+from vader_core.spec import JobSpec
+from vader_core.strict import Strict
 
 MAX_PREEMPTIONS = 20
 

@@ -20,11 +20,12 @@ from domain.tables import Job
 class JobFilters:
     """What a list is narrowed to; every filter that is given must hold.
 
-    `base_model` and `reward` are "id" or "id@version"; `text` is looked for in names.
+    `base_model` and `reward` are "id" or "id@version", `method` is a type; `text` is looked for in names.
     """
 
     statuses: Sequence[str] = ()
     base_model: str | None = None
+    method: str | None = None
     reward: str | None = None
     created_by: UUID | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -54,6 +55,7 @@ def _narrowed(query: Select[Job], filters: JobFilters) -> Select[Job]:
     conditions: list[ColumnElement[bool] | None] = [
         Job.status.in_(filters.statuses) if filters.statuses else None,
         _named(Job.base_model, filters.base_model) if filters.base_model else None,
+        Job.method == filters.method if filters.method else None,
         _has_reward(filters.reward) if filters.reward else None,
         Job.created_by_key_id == filters.created_by if filters.created_by else None,
         Job.labels.contains(dict(filters.labels)) if filters.labels else None,

@@ -66,6 +66,7 @@ def create(
         labels=dict(spec.labels),
         priority=_PRIORITIES[spec.priority],
         base_model=spec.base_model,
+        method=spec.method.type,
         rewards=[term.reward for term in spec.rewards],
         asked_spec=asked_spec,
         spec=resolved,

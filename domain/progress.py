@@ -84,11 +84,12 @@ def _step(session: Session, job: Job, attempt: Attempt, line: lines.Step) -> Non
         name: float(getattr(line, name))
         for name in (
             *("loss", "reward", "reward_std", "penalty", "grad_norm", "learning_rate"),
-            *("seconds", "peak_memory_bytes"),
+            *("seconds", "peak_memory_bytes", "denoiser_forwards"),
         )
     }
-    rewards = {f"reward.{name}": value for name, value in line.rewards.items()}
-    metrics.put(session, place=_place(job, attempt, line), values=numbers | rewards)
+    numbers |= {f"reward.{name}": value for name, value in line.rewards.items()}
+    numbers |= {f"method.{name}": value for name, value in line.figures.items()}
+    metrics.put(session, place=_place(job, attempt, line), values=numbers)
     message = f"Step {line.step} of {job.steps_total}: reward {line.reward:.4f}."
     _tell(session, job, "job.metric", message, job.latest_metrics, line)
 
@@ -111,8 +112,13 @@ def _evaluation(session: Session, job: Job, attempt: Attempt, line: lines.Evalua
     numbers = {"heldout_reward": line.heldout_reward}
     if line.difference is not None:
         numbers["heldout_delta"] = line.difference.delta
-    metrics.put(session, place=_place(job, attempt, line), values=numbers)
+    # A restored adapter was measured at its own step already; at this one stands the adapter that was left.
+    if line.adapter_step is None:
+        metrics.put(session, place=_place(job, attempt, line), values=numbers)
     message = f"Held-out reward {line.heldout_reward:.4f} over {line.pairs} pairs."
+    needed = line.pairs_needed
+    if needed is not None and needed.pairs is not None:
+        message += f" About {needed.pairs} pairs for an interval of +-{needed.half_width:.4f}."
     _tell(session, job, "job.evaluation_done", message, data, line)
 
 

@@ -152,6 +152,7 @@ class Job(Base):
     priority: Mapped[int]
     """0 high, 1 normal, 2 low."""
     base_model: Mapped[str]
+    method: Mapped[str]
     rewards: Mapped[list[str]]
     asked_spec: Mapped[Json]
     """As the client sent it."""

@@ -26,8 +26,9 @@ Sizes in pixels; "from" says what besides the prompt a video is made from.
 """
 _REWARDS = """
 ## Rewards
-Higher is better. "∇" marks rewards that can be trained on; every one can be a guard. "†" marks those of the paper and of
-its code (arXiv 2407.08737). Cost is the size of the model and the work of one forward, of a frame or of a video.
+Higher is better. "∇" marks rewards with a gradient, which the method `reward_gradient` needs; the others train on any. Every
+one can be a guard; those that compare videos (`diversity`, `reference-distance`) can be nothing else. "†" marks those of
+the paper and of its code (arXiv 2407.08737). Cost is the size of the model and the work of one forward, of a frame or of a video.
 
 As a guard, a reward whose range starts at 0 may not fall below `min_ratio_to_base` (0.8) of the base model's mean; the mean of
 any other may not fall by more than `max_drop` (0.5) standard deviations of the base model's single videos.

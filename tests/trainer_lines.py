@@ -50,9 +50,13 @@ def step(number: int, **changes: Any) -> lines.Step:
         "evaluation_queries": 4,
         "gpu_seconds": 2.0 * number,
         "peak_memory_bytes": 10**9,
+        "denoiser_forwards": 72 * number,
     }
     at = BEGAN + timedelta(seconds=2 * number)
     return lines.Step(at=at, step=number, **{**fields, **changes})
+
+
+_NEEDED = lines.PairsNeeded(wanted="given", half_width=0.05, prompts=7, pairs=14)
 
 
 def evaluation(
@@ -72,6 +76,7 @@ def evaluation(
         per_reward={},
         guards=[],
         verdict="improved" if kind == "final" else None,
+        pairs_needed=None if kind == "base" else _NEEDED,
         evaluation_queries=8,
         seconds=1.0,
     )

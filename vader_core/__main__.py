@@ -1,6 +1,6 @@
 """`python -m vader_core train|score|fetch|convert|memory`: jobs and scores without a service, and the weights for them.
 
-`train SPEC.json --out DIR [--resume]` runs a job: the spec is checked and signals are caught before
+`train SPEC --out DIR [--resume]` runs a job: the spec is checked and signals are caught before
 torch is imported, which takes seconds. `score REQUEST.json --out RESULT.json` tries a reward on a few
 videos. `fetch ROW` copies a row's weights from the hub and pins them;
 `convert NAME` rewrites weights that are published in another format. `memory` says how much GPU memory
@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import logging
 import re
 import sys
 import time
 from pathlib import Path
-
-from pydantic import JsonValue
 
 from vader_core import score_command
 from vader_core.catalogue import DEFAULT_WEIGHTS_DIR, Catalogue
@@ -37,6 +34,7 @@ from vader_core.resolve import check
 from vader_core.row_faults import WEIGHTS_NOT_INSTALLED
 from vader_core.run_folder import RunFolder
 from vader_core.spec import JobSpec
+from vader_core.spec_file import read_spec
 from vader_core.stopping import StopFlag
 
 _log = logging.getLogger(__name__)
@@ -158,12 +156,7 @@ def _commit(text: str) -> str:
 
 
 def _spec(path: Path, catalogue: Catalogue) -> JobSpec:
-    try:
-        document: JsonValue = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SpecUnusable(
-            f"{path} is not a readable JSON file: {error}", hint="Give the path of a job spec."
-        ) from error
+    document = read_spec(path)
     try:
         return check(document, catalogue, lambda _prompt_set: None)
     except InvalidSpec as error:
@@ -244,7 +237,11 @@ def _score_options(score: argparse.ArgumentParser) -> None:
 def _memory_options(memory: argparse.ArgumentParser) -> None:
     what = memory.add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "spec", nargs="?", type=Path, metavar="SPEC.json", help="job spec with inline prompts"
+        "spec",
+        nargs="?",
+        type=Path,
+        metavar="SPEC",
+        help="job spec with inline prompts, JSON or YAML",
     )
     what.add_argument("--base-model", metavar="ROW", help="one video a step at the row's defaults")
     what.add_argument("--all", action="store_true", help="every row whose configuration is known")
@@ -265,7 +262,9 @@ def _memory_options(memory: argparse.ArgumentParser) -> None:
 
 
 def _train_options(train: argparse.ArgumentParser) -> None:
-    train.add_argument("spec", type=Path, metavar="SPEC.json", help="job spec with inline prompts")
+    train.add_argument(
+        "spec", type=Path, metavar="SPEC", help="job spec with inline prompts, JSON or YAML"
+    )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     _catalogue_options(train)

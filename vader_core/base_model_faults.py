@@ -1,4 +1,4 @@
-"""What is wrong with a spec by its base model: variant, first images, sizes, steps, frames. Free of torch."""
+"""What is wrong with a spec by its base model: variant, first images, sizes, steps. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
-from vader_core.catalogue import BaseModelRow, Catalogue, Variant, find_row
-from vader_core.faults import Fault
+from vader_core.catalogue import BaseModelRow, Variant
+from vader_core.faults import Fault, not_in_set
 from vader_core.row_faults import WEIGHTS_NOT_INSTALLED
-from vader_core.spec import Frames, Guard, JobSpec, Prompt, RewardTerm, Video
+from vader_core.spec import JobSpec, Prompt, Video
 
 
 def variant_faults(spec: JobSpec, row: BaseModelRow) -> list[Fault]:
@@ -117,58 +117,9 @@ def _distance_to(value: int) -> Callable[[int], int]:
     return lambda legal: abs(legal - value)
 
 
-def step_faults(spec: JobSpec, video: Video, row: BaseModelRow) -> list[Fault]:
-    faults: list[Fault] = []
+def step_faults(video: Video, row: BaseModelRow) -> list[Fault]:
     steps = video.inference_steps or 1
-    if steps < row.min_steps:
-        detail = f"{row.id} takes at least {row.min_steps} inference steps; got {steps}."
-        faults.append(_not_in_set("/video/inference_steps", detail, row.min_steps))
-    if spec.method.differentiable_steps > steps:
-        detail = f"At most the {steps} inference steps can be differentiable; got {spec.method.differentiable_steps}."
-        faults.append(_not_in_set("/method/differentiable_steps", detail, steps))
-    frames, chosen = video.num_frames or 1, spec.method.frames
-    if chosen.index is not None and chosen.index >= frames:
-        detail = f"The last of {frames} frames has index {frames - 1}; got {chosen.index}."
-        faults.append(_not_in_set("/method/frames/index", detail, frames - 1))
-    if chosen.n is not None and chosen.n > frames:
-        detail = f"A video has {frames} frames; got n = {chosen.n}."
-        faults.append(_not_in_set("/method/frames/n", detail, frames))
-    return faults
-
-
-def movement_faults(spec: JobSpec, video: Video, catalogue: Catalogue) -> list[Fault]:
-    """Rewards that look at movement need frames to see it in, in the video and among those chosen."""
-    terms = [(f"/rewards/{i}", _fewest(t, catalogue)) for i, t in enumerate(spec.rewards)]
-    guards = [(f"/guards/{i}", _fewest(g, catalogue)) for i, g in enumerate(spec.guards or [])]
-    frames = video.num_frames or 1
-    chosen = _frames_chosen(spec.method.frames, frames)
-    return [
-        *_too_few("/video/num_frames", terms + guards, frames),
-        *(_too_few("/method/frames", terms, chosen) if chosen < frames else []),
-    ]
-
-
-def _too_few(pointer: str, needs: list[tuple[str, int]], frames: int) -> list[Fault]:
-    short = [f"{place} needs {fewest}" for place, fewest in needs if frames < fewest]
-    if not short:
+    if steps >= row.min_steps:
         return []
-    detail = f"Too few frames to score: {', '.join(short)}; this gives {frames}."
-    return [Fault(pointer=pointer, code="too_few_frames", detail=detail)]
-
-
-def _frames_chosen(frames: Frames, num_frames: int) -> int:
-    if frames.mode == "every_nth":
-        return len(range(0, num_frames, frames.n or 1))
-    return {"index": 1, "random": frames.n or 1}.get(frames.mode, num_frames)
-
-
-def _fewest(term: RewardTerm | Guard, catalogue: Catalogue) -> int:
-    """The fewest frames that the reward of `term` can score."""
-    row = find_row(term.reward, catalogue.rewards)
-    if row is None:
-        return 1
-    return max(row.min_frames, 2 if row.per == "video" else 1)
-
-
-def _not_in_set(pointer: str, detail: str, nearest: int) -> Fault:
-    return Fault(pointer=pointer, code="not_in_set", detail=detail, nearest=[nearest])
+    detail = f"{row.id} takes at least {row.min_steps} inference steps; got {steps}."
+    return [not_in_set("/video/inference_steps", detail, row.min_steps)]

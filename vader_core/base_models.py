@@ -39,7 +39,9 @@ _OWN_PIPELINES = "vader_core.pipelines."
 class BaseModel:
     """A frozen pipeline; nothing in it but an adapter ever learns.
 
-    `images` is the folder that the prompts' first images lie in.
+    `images` is the folder that the prompts' first images lie in. `denoiser_forwards` counts the denoiser's
+    work in forward-equivalents: one video and guidance branch is 1, with its backward pass 3, with
+    checkpoints 4. `prediction_shapes` are those of the denoiser's outputs, by those of its inputs.
     """
 
     row: BaseModelRow
@@ -47,6 +49,10 @@ class BaseModel:
     pipeline: Any
     compute: Compute
     images: Path | None = None
+    denoiser_forwards: int = 0
+    prediction_shapes: dict[tuple[Any, ...], list[tuple[int, ...]]] = field(
+        default_factory=dict, repr=False
+    )
     _embeds: dict[tuple[str, str | None], Embeds] = field(default_factory=dict, repr=False)
 
     @property

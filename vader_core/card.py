@@ -10,12 +10,20 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from vader_core.card_method import method_facts, trained_by
 from vader_core.catalogue import BaseModelRow
 from vader_core.guard_rules import in_figures
-from vader_core.lines import EvaluationDone, GuardResult, RewardDifference, Step, StopReason
+from vader_core.lines import (
+    EvaluationDone,
+    GuardResult,
+    PairsNeeded,
+    RewardDifference,
+    Step,
+    StopReason,
+)
 from vader_core.output import Metric
 from vader_core.snippet import Loading, snippet
-from vader_core.spec import JobSpec, spec_hash
+from vader_core.spec import JobSpec, RewardTerm, spec_hash
 from vader_core.state import TrainState
 from vader_core.weights_lock import commit_of
 
@@ -48,6 +56,7 @@ def lineage(story: Story) -> dict[str, JsonValue]:
             "licence": base_model.licence,
             "variant": _variant_lineage(story),
         },
+        "method": spec.method.model_dump(mode="json"),
         "rewards": [term.model_dump(mode="json") for term in spec.rewards],
         "measured_scales": {name: scales.model_dump() for name, scales in progress.scales.items()},
         "guards": [guard.model_dump(mode="json") for guard in spec.guards or []],
@@ -56,6 +65,8 @@ def lineage(story: Story) -> dict[str, JsonValue]:
         "seed": spec.seed,
         "evaluation_seeds": [*spec.evaluation.seeds],
         "steps": progress.step,
+        "early_stop": spec.early_stop.model_dump(mode="json") if spec.early_stop else None,
+        "adapter_step": progress.step if progress.restored_step is None else progress.restored_step,
         "stop_reason": story.stop_reason,
         "verdict": story.final.verdict if story.final else None,
         "versions": {**progress.versions},
@@ -106,7 +117,9 @@ def curve_points(
     """(step, reward) of the training steps and of the evaluations."""
     training = [(line.step, line.reward) for line in metrics if isinstance(line, Step)]
     heldout = [
-        (line.step, line.heldout_reward) for line in metrics if isinstance(line, EvaluationDone)
+        (line.step if line.adapter_step is None else line.adapter_step, line.heldout_reward)
+        for line in metrics
+        if isinstance(line, EvaluationDone)
     ]
     return training, heldout
 
@@ -119,7 +132,7 @@ def _front_matter(story: Story) -> str:
             f"base_model: {json.dumps(story.base_model.id)}",
             "library_name: diffusers",
             f"pipeline_tag: {task}",
-            f"tags: [lora, {task}, reward-gradient]",
+            f"tags: [lora, {task}, {story.spec.method.type.replace('_', '-')}]",
             "---\n",
         ]
     )
@@ -132,7 +145,7 @@ def _answer(story: Story) -> str:
     )
     intro = (
         f"LoRA adapter for {story.base_model.title} (`{story.base_model.id}`), trained to raise "
-        f"{rewards} by reward gradients (VADER, arXiv 2407.08737)."
+        f"{rewards} by {trained_by(story.spec.method)}."
     )
     if story.final is None or story.final.difference is None:
         return f"{intro} The run ended ({story.stop_reason}) before a final evaluation.\n"
@@ -172,7 +185,7 @@ def _facts(story: Story) -> str:
         *_variant_facts(story),
         (
             "rewards",
-            ", ".join(f"`{term.reward}` (weight {term.weight:g})" for term in spec.rewards),
+            ", ".join(_reward_fact(term) for term in spec.rewards),
         ),
         ("prompts", f"{len(spec.prompts.inline or [])}, sha256 `{prompts_hash(spec)}`"),
         (
@@ -181,14 +194,14 @@ def _facts(story: Story) -> str:
             f"inference steps, guidance {video.guidance_scale:g}",
         ),
         ("adapter", f"LoRA, rank {adapter.rank}, alpha {adapter.alpha:g}, in {learned}"),
-        ("differentiable steps", str(method.differentiable_steps)),
+        *method_facts(method),
         (
             "optimiser",
             f"AdamW, learning rate {method.learning_rate:g} ({method.lr_schedule}), "
-            f"{method.batch_size * method.gradient_accumulation} videos a step",
+            f"{method.videos_per_step} videos a step",
         ),
         ("seed", str(spec.seed)),
-        ("steps", f"{progress.step} of {spec.budget.max_steps} (ended: {story.stop_reason})"),
+        ("steps", _steps_fact(story)),
         (
             "reward queries",
             f"{progress.reward_queries} in training, {progress.evaluation_queries} in evaluation",
@@ -198,6 +211,20 @@ def _facts(story: Story) -> str:
         ("software", ", ".join(f"{name} {version}" for name, version in progress.versions.items())),
     ]
     return _table(["what", "value"], [list(row) for row in rows])
+
+
+def _reward_fact(term: RewardTerm) -> str:
+    bounds = [("aim", term.aim), ("cap", term.cap)]
+    told = "".join(f", {name} {value:g}" for name, value in bounds if value is not None)
+    return f"`{term.reward}` (weight {term.weight:g}{told})"
+
+
+def _steps_fact(story: Story) -> str:
+    progress = story.progress
+    told = f"{progress.step} of {story.spec.budget.max_steps} (ended: {story.stop_reason})"
+    if progress.restored_step is None:
+        return told
+    return f"{told}; the adapter is that of step {progress.restored_step}, the last good evaluation"
 
 
 def _variant_facts(story: Story) -> list[tuple[str, str]]:
@@ -216,7 +243,8 @@ def _evaluation(story: Story) -> str:
     table = _table(["held-out score", "base", "adapter", "difference", "95 % interval"], rows)
     note = (
         "The interval is Student's over the prompts' mean differences; base and adapter start from the "
-        "same noise.\n"
+        "same noise."
+        f"{_choice(story.progress.chosen_among)}{_pairs_needed(story.final.pairs_needed)}\n"
     )
     guards = _table(
         ["guard", "base", "adapter", "change", "asked at least", ""],
@@ -227,6 +255,28 @@ def _evaluation(story: Story) -> str:
         "the difference in standard deviations (sd) of the base model's single videos.\n"
     )
     return f"{table}\n{note}" + (f"\n{guards}\n{units}" if story.final.guards else "")
+
+
+def _choice(among: int) -> str:
+    if among == 1:
+        return ""
+    return (
+        f" The adapter is the best of {among} by a reward on these same pairs: the interval is as wide as "
+        "to hold for all of them at once."
+    )
+
+
+def _pairs_needed(needed: PairsNeeded | None) -> str:
+    if needed is None or needed.prompts is None:
+        return ""
+    goal = {
+        "given": "as asked for",
+        "seen_difference": "which would just tell this difference of the weighted sum from 0",
+    }[needed.wanted]
+    return (
+        f" By the spread seen here, an interval of +-{needed.half_width:.4g}, {goal}, takes about "
+        f"{needed.prompts} held-out prompts ({needed.pairs} pairs)."
+    )
 
 
 def _difference_row(name: str, found: RewardDifference) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from vader_core.errors import CatalogueUnusable
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 _PACKAGE = Path(__file__).parent
 TINY_WEIGHTS = _PACKAGE / "tiny" / "weights"
@@ -148,7 +148,9 @@ class Variant(Strict):
 class BaseModelRow(Strict):
     """One base model: a diffusers-format folder and what the trainer must know about it.
 
-    `min_steps` is the fewest inference steps that its sampler can take. `family` is the module of `vader_core.families` that describes the pipeline class;
+    `min_steps` is the fewest inference steps that its sampler can take. `revisitable` says whether a denoising
+    step can be looked at again by itself, as all methods but reward gradients along the sampler need it: not
+    where something besides the video is sampled with it. `family` is the module of `vader_core.families` that describes the pipeline class;
     `pipeline_class` the class itself. `lora_targets` are the module name endings that PEFT matches in
     the denoiser. `call` holds constant keyword arguments of the pipeline's call and `scheduler` changes
     to its scheduler's configuration. `folder` is filled in when the row is loaded.
@@ -164,6 +166,7 @@ class BaseModelRow(Strict):
     source: str = ""
     needs_image: bool = False
     min_steps: int = 1
+    revisitable: bool = True
     sizes: SizeRule
     defaults: VideoDefaults
     lora_targets: list[str]
@@ -188,6 +191,15 @@ class Cost(Strict):
 
     parameters_millions: float
     gflops: float | None
+
+
+# Kinds of rewards that see the video alone, or with it a label or a reference.
+_PROMPTLESS_KINDS = frozenset(
+    {
+        *("action", "clip_head", "diversity", "jpeg_size", "motion", "object_presence"),
+        *("object_removal", "reference_distance", "sharpness", "vjepa"),
+    }
+)
 
 
 class RewardRow(Strict):
@@ -232,6 +244,11 @@ class RewardRow(Strict):
     def revision(self) -> str:
         """Which weights these are, as clients are told; empty where there are none."""
         return self.weights.pinned_as if self.weights else ""
+
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether the score can depend on the prompt's text; so it may for rewards from outside."""
+        return self.kind not in _PROMPTLESS_KINDS
 
     @model_validator(mode="after")
     def _has_a_logarithm(self) -> RewardRow:

@@ -1,7 +1,8 @@
 """The ceilings of a budget: is there enough left for one more step? Free of torch.
 
-Time ceilings keep back what the final evaluation and the export will need, estimated from the base
-evaluation, which samples the same videos.
+Time ceilings keep back what the final evaluation and the export will need, and a periodic evaluation that
+is due before the next step, estimated from the base evaluation, which samples the same videos. How long
+a step takes is known after the first.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Used:
-    """What a job has used so far and how long things take it."""
+    """What a job has used so far, how long things take it, and whether an evaluation comes before the next step."""
 
     steps: int
     reward_queries: int
@@ -70,6 +71,7 @@ class Used:
     queries_per_step: int
     seconds_per_step: float
     base_evaluation_s: float
+    evaluation_due: bool
 
 
 def reached(budget: Budget, used: Used, *, cost_gpu_seconds: float | None) -> StopReason | None:
@@ -79,7 +81,8 @@ def reached(budget: Budget, used: Used, *, cost_gpu_seconds: float | None) -> St
     queries = used.reward_queries + used.queries_per_step
     if budget.max_reward_queries is not None and queries > budget.max_reward_queries:
         return "reward_queries"
-    needed_s = used.seconds_per_step + _EVALUATION_MARGIN * used.base_evaluation_s + _EXPORT_S
+    evaluations_s = (2 if used.evaluation_due else 1) * _EVALUATION_MARGIN * used.base_evaluation_s
+    needed_s = used.seconds_per_step + evaluations_s + _EXPORT_S
     time_left: list[tuple[StopReason, float | None]] = [
         ("gpu_seconds", _left(budget.max_gpu_seconds, used.gpu_seconds)),
         ("wall_clock", _left(budget.max_wall_clock_s, used.wall_clock_s)),

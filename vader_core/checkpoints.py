@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from vader_core.files import described, described_tree, replace_folder, write_synced
 from vader_core.lines import File
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 _NAME = re.compile(r"step-(\d{6,})")
 _MANIFEST = "manifest.json"

@@ -11,11 +11,11 @@ from vader_core import lines
 from vader_core.ceilings import utc_now
 from vader_core.evaluation import Comparison, Pair, mean
 from vader_core.run import Run
-from vader_core.state import PairScores
+from vader_core.state import Evaluated, PairScores
 from vader_core.statistics import verdict
 
 
-def evaluate_base(run: Run) -> None:
+def evaluate_base(run: Run) -> PairScores:
     """Scores the base model's videos, once in a job's life, and keeps some. May raise `Stopped`."""
     run.enter("evaluating_base")
     began = time.monotonic()
@@ -39,7 +39,7 @@ def evaluate_base(run: Run) -> None:
                 run.samples.announce(pair, score, role="base", step=0)
     run.progress.base_scores = scores
     run.progress.base_evaluation_s = time.monotonic() - began
-    _record(run, scores)
+    _record(run, scores, guards_held=True)
     run.output.emit(
         lines.EvaluationDone(
             at=utc_now(),
@@ -56,6 +56,7 @@ def evaluate_base(run: Run) -> None:
             seconds=run.progress.base_evaluation_s,
         )
     )
+    return scores
 
 
 def _calibrate(run: Run, scores: PairScores) -> PairScores:
@@ -76,8 +77,8 @@ def evaluate_periodically(run: Run, base_scores: PairScores) -> None:
         between_batches=run.stop.raise_if_asked,
         as_base=run.bench.adapter.disabled,
     )
-    _record(run, scores)
     found = run.evaluator.compare(base_scores, scores)
+    _record(run, scores, guards_held=all(guard.ok for guard in found.guards))
     _report(run, found, kind="periodic", seconds=time.monotonic() - began)
     run.enter("training")
 
@@ -101,8 +102,8 @@ def evaluate_finally(run: Run, base_scores: PairScores) -> lines.EvaluationDone:
     scores = run.evaluator.score(
         keep=keep, between_batches=lambda: _look(run), as_base=run.bench.adapter.disabled
     )
-    _record(run, scores)
-    found = run.evaluator.compare(base_scores, scores)
+    run.progress.evaluation_queries += scores.queries
+    found = run.evaluator.compare(base_scores, scores, looks=run.progress.chosen_among)
     line = _report(run, found, kind="final", seconds=time.monotonic() - began)
     if kept:
         before = dict(zip(run.evaluator.pairs, base_scores.total, strict=True))
@@ -137,9 +138,18 @@ def _restore_base_videos(run: Run, kept: list[Pair]) -> None:
                 run.samples.write(pair, frames_FCHW, role="base")
 
 
-def _record(run: Run, scores: PairScores) -> None:
+def _record(run: Run, scores: PairScores, *, guards_held: bool) -> None:
+    """Counts an evaluation among those that early stops go by."""
     run.progress.evaluation_queries += scores.queries
-    run.progress.heldout_rewards.append((run.progress.step, mean(scores)))
+    run.progress.evaluations.append(
+        Evaluated(
+            step=run.progress.step,
+            heldout_reward=mean(scores),
+            guards=scores.guards,
+            guards_held=guards_held,
+        )
+    )
+    run.keep_good_adapter()
 
 
 def _report(
@@ -156,6 +166,8 @@ def _report(
         per_reward=found.per_reward,
         guards=found.guards,
         verdict=verdict(found.difference),
+        pairs_needed=found.pairs_needed,
+        adapter_step=run.progress.restored_step,
         evaluation_queries=run.progress.evaluation_queries,
         seconds=seconds,
     )

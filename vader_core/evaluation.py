@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -16,13 +16,14 @@ import torch
 from vader_core import frames, rollout, seeds
 from vader_core.base_models import BaseModel
 from vader_core.guard_rules import guard_result
-from vader_core.lines import GuardResult, RewardDifference
+from vader_core.lines import GuardResult, PairsNeeded, RewardDifference
 from vader_core.objective import Objective
+from vader_core.pairs_needed import pairs_needed
 from vader_core.prompts import prompt_id, split
 from vader_core.rewards import require_finite
 from vader_core.spec import JobSpec, Prompt
 from vader_core.state import PairScores
-from vader_core.statistics import paired_difference
+from vader_core.statistics import paired_difference, resolution
 
 # Gets every scored video: the pair, its frames (F, C, H, W) in [0, 1] and its weighted score.
 Keep = Callable[["Pair", torch.Tensor, float], None]
@@ -71,6 +72,7 @@ class Comparison:
     """Base against adapter: the weighted sum, every reward, every guard."""
 
     difference: RewardDifference
+    pairs_needed: PairsNeeded
     per_reward: dict[str, RewardDifference]
     guards: list[GuardResult]
 
@@ -140,26 +142,45 @@ class Evaluator:
     def _generate(self, batch: list[Pair]) -> torch.Tensor:
         video, base = self._spec.video, self._base
         latents_BCfHW = rollout.generate(
-            base,
-            base.conditions([pair.prompt for pair in batch], video),
-            noise(base, self._spec, [pair.generator("evaluation") for pair in batch]),
-            video,
-            step_noise=[pair.generator("evaluation steps") for pair in batch],
-        )
-        every_BF = frames.every_frame(num_frames=video.num_frames or 1, batch=len(batch))
-        with torch.no_grad():
-            return base.decode(
-                latents_BCfHW, every_BF, chunk_frames=self._spec.method.decode_chunk_frames
+            rollout.Batch(
+                base,
+                base.conditions([pair.prompt for pair in batch], video),
+                noise(base, self._spec, [pair.generator("evaluation") for pair in batch]),
+                video,
+                [pair.generator("evaluation steps") for pair in batch],
             )
+        )
+        return decoded_whole(base, latents_BCfHW, self._spec)
 
-    def compare(self, before: PairScores, after: PairScores) -> Comparison:
-        """The paired differences and the guards of two scorings of the same pairs."""
+    def compare(self, before: PairScores, after: PairScores, *, looks: int = 1) -> Comparison:
+        """The paired differences and the guards of two scorings of the same pairs.
+
+        `looks` is the number of states of which this adapter's was chosen by its scores of these pairs.
+        """
         ids = [pair.prompt_id for pair in self.pairs]
+        least = self._resolutions(before, after)
+        least_of_sum = self._resolution_of_sum(before, after, least)
         found = zip(before.guards, before.guard_deviations, after.guards, strict=True)
         return Comparison(
-            difference=paired_difference(before.total, after.total, prompt_ids=ids),
+            difference=paired_difference(
+                before.total, after.total, prompt_ids=ids, resolution=least_of_sum, looks=looks
+            ),
+            pairs_needed=pairs_needed(
+                before.total,
+                after.total,
+                prompt_ids=ids,
+                wanted_half_width=self._spec.evaluation.wanted_half_width,
+                resolution=least_of_sum,
+                looks=looks,
+            ),
             per_reward={
-                name: paired_difference(before.rewards[name], scores, prompt_ids=ids)
+                name: paired_difference(
+                    before.rewards[name],
+                    scores,
+                    prompt_ids=ids,
+                    resolution=least[name],
+                    looks=looks,
+                )
                 for name, scores in after.rewards.items()
             },
             guards=[
@@ -168,11 +189,35 @@ class Evaluator:
             ],
         )
 
+    def _resolutions(self, before: PairScores, after: PairScores) -> dict[str, float]:
+        """The smallest difference that counts, by reward."""
+        return {
+            term.name: resolution(
+                [*before.rewards[term.name], *after.rewards[term.name]], term.reward.row.range
+            )
+            for term in self._objective.reward.terms
+        }
+
+    def _resolution_of_sum(
+        self, before: PairScores, after: PairScores, least: Mapping[str, float]
+    ) -> float:
+        """That of the weighted sum: what its terms' may add up to, and no less than its own rounding."""
+        terms = self._objective.reward.terms
+        of_terms = sum(term.weight / term.scale * least[term.name] for term in terms)
+        return max(of_terms, resolution([*before.total, *after.total]))
+
 
 def noise(base: BaseModel, spec: JobSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
     """Standard normal latents of `base.latents_shape` on the CPU, each video's from its own generator."""
     shape = base.latents_shape(spec.video, batch=1)
     return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+
+
+def decoded_whole(base: BaseModel, latents_BCfHW: torch.Tensor, spec: JobSpec) -> torch.Tensor:
+    """Every frame (B, F, C, H, W) of the videos, without a graph."""
+    every_BF = frames.every_frame(num_frames=spec.video.num_frames or 1, batch=len(latents_BCfHW))
+    with torch.no_grad():
+        return base.decode(latents_BCfHW, every_BF, chunk_frames=spec.method.decode_chunk_frames)
 
 
 def mean(scores: PairScores) -> float:

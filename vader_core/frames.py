@@ -1,4 +1,4 @@
-"""Which frames of a video are decoded and scored in training.
+"""Which frames of a video are decoded and scored in training, and what each of them counts for.
 
 Letters: B videos, F chosen frames. By linearity the mean over random frames is an unbiased estimate
 of the mean over all frames for rewards that score frame by frame (arXiv 2407.08737, section 4).
@@ -7,10 +7,28 @@ of the mean over all frames for rewards that score frame by frame (arXiv 2407.08
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from vader_core.spec import Frames
+from vader_core.method_spec import Frames
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Frames of B videos: `numbers_BF` are int64 and rise within a video.
+
+    `weights_BF` says what each counts for; rows sum to 1; None where all count alike.
+    """
+
+    numbers_BF: torch.Tensor
+    weights_BF: torch.Tensor | None = None
+
+
+def chosen(selection: Frames, *, num_frames: int, generators: Sequence[torch.Generator]) -> Chosen:
+    """The frames that `choose` takes, weighed."""
+    numbers_BF = choose(selection, num_frames=num_frames, generators=generators)
+    return Chosen(numbers_BF, weights(selection, numbers_BF, num_frames=num_frames))
 
 
 def choose(
@@ -27,8 +45,22 @@ def choose(
         drawn = [
             torch.randperm(num_frames, generator=generator)[:count] for generator in generators
         ]
-        return torch.stack([chosen.sort().values for chosen in drawn])
+        return torch.stack([numbers.sort().values for numbers in drawn])
     return torch.tensor(_fixed(selection, num_frames)).repeat(len(generators), 1)
+
+
+def weights(selection: Frames, numbers_BF: torch.Tensor, *, num_frames: int) -> torch.Tensor | None:
+    """What every chosen frame of a video of `num_frames` counts for, float64 (B, F), rows that sum to 1.
+
+    None where all count alike. InstructVideo (arXiv 2312.12490) weighs by exp(-lambda * distance) with the
+    distance from frame F // 2 counted in frames and lambda 1, and divides by the number of frames. Here
+    the distance is from the exact middle and in halves of the video, so that a weight does not change
+    with the video's length: lambda is `centre_decay` * 2 / F.
+    """
+    if not selection.centre_decay:
+        return None
+    distance_BF = (numbers_BF.double() - (num_frames - 1) / 2).abs() / (num_frames / 2)
+    return torch.softmax(-selection.centre_decay * distance_BF, dim=1)
 
 
 def every_frame(*, num_frames: int, batch: int) -> torch.Tensor:

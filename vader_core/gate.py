@@ -3,18 +3,19 @@
 A pipeline's own loop calls a denoiser once or twice per step. The gate stands in for the denoisers'
 `forward` during one rollout and decides for every call, by the number of scheduler steps done:
 
-- before the last K steps: no gradient, so no graph and no checkpoints;
-- in the last K: gradient for the chosen guidance branches. Where a pipeline stacks both branches in
-  one call of batch 2B and only the conditional one carries gradient, the call is split.
+- in steps without gradient: no graph and no checkpoints;
+- in steps with gradient: for the chosen guidance branches. Where a pipeline stacks both branches in
+  one call of batch 2B and only the conditional one carries gradient, the call is split;
+- in steps that are skipped: no call at all, zeros stand for the prediction.
 
-In the last K it can also wrap the denoiser's blocks in activation checkpoints and measure how far the
-adapted prediction is from the base model's. docs/decisions/0001-gate-at-the-denoiser.md says why here.
+In steps with gradient it can also wrap the denoiser's blocks in activation checkpoints and measure how
+far the adapted prediction is from the base model's. What the scheduler makes of a prediction can be
+taken over too (`vader_core.stepping`). docs/decisions/0001-gate-at-the-denoiser.md says why here.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -25,24 +26,36 @@ from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from torch.utils.checkpoint import checkpoint
 
 from vader_core.base_models import BaseModel
+from vader_core.errors import SpecUnusable
 from vader_core.families.family import Branch, GuidanceCalls
 from vader_core.lora_layers import adapter_off, dropout_on
 from vader_core.patching import replaced
+from vader_core.stepping import Stepper, counted_steps
 
 
 @dataclass(frozen=True)
 class GateSettings:
-    """What the gate is to do for a batch of `videos`; no step is differentiable where `differentiable_steps` is 0.
+    """What the gate is to do for a batch of `videos`.
 
-    `calls` are the denoiser's calls of one step, each with the guidance branches that it stacks.
+    `calls` are the denoiser's calls of one step, each with the guidance branches that it stacks. Steps
+    are counted from 0, or from the end as -1, -2, ...: those of `gradient_steps` carry gradient, and only
+    those of `steps_run` call the denoiser (None: all). Without `graph` the steps of `gradient_steps` are
+    computed as they would be with gradient, call by call, but leave no graph and drop nothing out.
+    `conditional_only` answers the unconditional branch with the conditional prediction, so that the guided
+    prediction is the conditional one.
+    `detach_input` stops the gradient at the denoiser's input.
     """
 
     videos: int
     calls: GuidanceCalls
-    differentiable_steps: int
-    branches_with_gradient: frozenset[Branch]
-    checkpointing: bool
-    measure_distance: bool
+    gradient_steps: frozenset[int] = frozenset()
+    branches_with_gradient: frozenset[Branch] = frozenset()
+    steps_run: frozenset[int] | None = None
+    graph: bool = True
+    conditional_only: bool = False
+    detach_input: bool = False
+    checkpointing: bool = False
+    measure_distance: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,19 @@ class Call:
     forward: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+
+    def detached(self) -> Call:
+        """The call with inputs that pass no gradient on."""
+
+        def cut(value: Any) -> Any:
+            return value.detach() if isinstance(value, torch.Tensor) else value
+
+        return Call(
+            self.denoiser,
+            self.forward,
+            tuple(cut(value) for value in self.args),
+            {name: cut(value) for name, value in self.kwargs.items()},
+        )
 
     def split(self, parts: int, *, videos: int, never: frozenset[str]) -> list[Call]:
         """The call, cut along the batch, which stacks `parts` branches of `videos` videos each.
@@ -79,27 +105,41 @@ class Call:
 
 # What a denoiser returns without a dictionary: the prediction, and what else it predicts.
 Predictions = tuple[torch.Tensor, ...]
+# Forward-equivalents of a prediction with gradient: backward is worth two, a checkpoint one more.
+_WITH_BACKWARD, _WITH_CHECKPOINT = 3, 4
 
 
 class Gate:
-    """Stands in for the denoisers' `forward` during one rollout. Use by `gated`."""
+    """Stands in for the denoisers' `forward` during one rollout. Use by `gated`.
+
+    `stepper` takes over what becomes of every prediction; None leaves it to the scheduler.
+    """
 
     def __init__(self, base: BaseModel, settings: GateSettings) -> None:
         self._base, self._settings = base, settings
-        self._steps_done = 0
+        self._step = 0
         self._calls_in_step = 0
+        self._conditional: Predictions | None = None
         self._distances: list[torch.Tensor] = []
         self.tail_began_at: float | None = None
+        self.stepper: Stepper | None = None
+
+    def take_distance(self) -> torch.Tensor | None:
+        """Mean squared distance of adapted and base prediction over the calls with gradient since the
+        last time that this was asked for."""
+        distances, self._distances = self._distances, []
+        return torch.stack(distances).mean() if distances else None
 
     @property
-    def distance(self) -> torch.Tensor | None:
-        """Mean squared distance of adapted and base prediction over the calls with gradient."""
-        return torch.stack(self._distances).mean() if self._distances else None
+    def step(self) -> int:
+        """The scheduler's steps done so far."""
+        return self._step
 
     def step_done(self) -> None:
         """To be told after every scheduler step."""
-        self._steps_done += 1
+        self._step += 1
         self._calls_in_step = 0
+        self._conditional = None
 
     def call(
         self, denoiser: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any
@@ -112,32 +152,89 @@ class Gate:
     def _answer(self, call: Call) -> Predictions:
         branches: tuple[Branch, ...] = self._settings.calls[self._calls_in_step]
         self._calls_in_step += 1
-        if self._steps_left() > self._settings.differentiable_steps:
-            return self._predict(call, gradient=False)
+        if self._settings.steps_run is not None and not self._is_among(self._settings.steps_run):
+            return self._nothing(call)
+        if not self._is_among(self._settings.gradient_steps):
+            return self._by_branch(call, branches, gradient=dict.fromkeys(branches, False))
         if self.tail_began_at is None:
             self.tail_began_at = self._base.compute.clock()
-        with_gradient = [branch in self._settings.branches_with_gradient for branch in branches]
-        if len(set(with_gradient)) == 1:
-            return self._predict(call, gradient=with_gradient[0])
+        wanted = self._settings.branches_with_gradient
+        return self._by_branch(call, branches, gradient={name: name in wanted for name in branches})
+
+    def _by_branch(
+        self, call: Call, branches: tuple[Branch, ...], *, gradient: Mapping[Branch, bool]
+    ) -> Predictions:
+        """The prediction of a call that stacks `branches`, split where they are not treated alike."""
+        alone = self._settings.conditional_only
+        if alone and "cond" not in branches:
+            return self._conditional_before()
+        if len(branches) == 1 or (len(set(gradient.values())) == 1 and not alone):
+            predicted = self._predict(call, gradient=gradient[branches[0]], branches=len(branches))
+            if branches == ("cond",):
+                self._conditional = predicted
+            return predicted
         shares = call.split(
             len(branches), videos=self._settings.videos, never=self._base.family.never_split
         )
-        predicted = [
-            self._predict(share, gradient=gradient)
-            for share, gradient in zip(shares, with_gradient, strict=True)
-        ]
-        return tuple(torch.cat(same) for same in zip(*predicted, strict=True))
+        by_name = {
+            name: self._predict(share, gradient=gradient[name], branches=1)
+            for name, share in zip(branches, shares, strict=True)
+            if name == "cond" or not alone
+        }
+        self._conditional = by_name["cond"]
+        rows = [by_name.get(name, by_name["cond"]) for name in branches]
+        return tuple(torch.cat(same) for same in zip(*rows, strict=True))
 
-    def _steps_left(self) -> int:
-        return len(self._base.pipeline.scheduler.timesteps) - self._steps_done
+    def _conditional_before(self) -> Predictions:
+        """The conditional prediction of an earlier call of this step."""
+        if self._conditional is None:
+            raise SpecUnusable(
+                f"{self._base.row.id} predicts without the prompt before it predicts with it: "
+                "the prediction with the prompt cannot stand in for the other.",
+                hint="Set video.guidance_scale to 1, or use method ddpo, grpo or reward_gradient "
+                "(with base_sample_weight 0).",
+            )
+        return self._conditional
 
-    def _predict(self, call: Call, *, gradient: bool) -> Predictions:
-        if not gradient:
+    def _is_among(self, steps: frozenset[int]) -> bool:
+        count = len(self._base.pipeline.scheduler.timesteps)
+        return self._step in steps or self._step - count in steps
+
+    def _nothing(self, call: Call) -> Predictions:
+        """Zeros of the shape of the call's prediction, which is asked for once per shape of the input."""
+        shapes = self._base.prediction_shapes
+        key = (
+            id(call.denoiser),
+            *(
+                tuple(value.shape)
+                for value in (*call.args, *call.kwargs.values())
+                if isinstance(value, torch.Tensor)
+            ),
+        )
+        if key not in shapes:
+            with torch.no_grad():
+                shapes[key] = [tuple(one.shape) for one in self._run(call)]
+        compute = self._base.compute
+        return tuple(
+            torch.zeros(shape, device=compute.device, dtype=compute.precise_dtype)
+            for shape in shapes[key]
+        )
+
+    def _predict(self, call: Call, *, gradient: bool, branches: int) -> Predictions:
+        predictions = self._settings.videos * branches
+        if not (gradient and self._settings.graph):
+            self._base.denoiser_forwards += predictions
             with torch.no_grad():
                 return self._run(call)
+        if self._settings.detach_input:
+            call = call.detached()
         with self._differentiable(call.denoiser):
             predicted = self._run(call)
+        self._base.denoiser_forwards += predictions * (
+            _WITH_CHECKPOINT if self._settings.checkpointing else _WITH_BACKWARD
+        )
         if self._settings.measure_distance:
+            self._base.denoiser_forwards += predictions
             with torch.no_grad(), adapter_off(call.denoiser):
                 reference = self._run(call)
             self._distances.append((predicted[0] - reference[0]).square().mean())
@@ -175,49 +272,20 @@ def _checkpointed(denoiser: Any, forward: Callable[..., Any], *args: Any, **kwar
 
 @contextmanager
 def gated(
-    base: BaseModel, settings: GateSettings, step_noise: Sequence[torch.Generator]
+    base: BaseModel,
+    settings: GateSettings,
+    step_noise: Sequence[torch.Generator],
 ) -> Iterator[Gate]:
     """Puts a gate before the denoisers of `base` and takes it away again.
 
     `step_noise` holds one CPU generator per video. A scheduler that adds noise draws a video's noise
-    from its own generator, so that it does not depend on which videos share the batch.
+    from its own generator, so that it does not depend on which videos share the batch. The gate's
+    `stepper` may be set inside.
     """
     gate = Gate(base, settings)
     with ExitStack() as stack:
         for denoiser in base.denoisers.values():
             forward = functools.partial(gate.call, denoiser, denoiser.forward)
             stack.enter_context(replaced(denoiser, "forward", forward))
-        stack.enter_context(_counted_steps(base.pipeline.scheduler, gate, step_noise))
+        stack.enter_context(counted_steps(base.pipeline.scheduler, gate, step_noise))
         yield gate
-
-
-@contextmanager
-def _counted_steps(
-    scheduler: Any, gate: Gate, step_noise: Sequence[torch.Generator]
-) -> Iterator[None]:
-    """Tells `gate` of every step of `scheduler`, and gives each video its own noise.
-
-    The scheduler's class is replaced and not its method: a pipeline may copy its scheduler, and a copy
-    must step by itself and count for nothing.
-    """
-    plain: Any = type(scheduler)
-    takes_generator = "generator" in inspect.signature(plain.step).parameters
-
-    class Counted(plain):  # type: ignore[misc]
-        @functools.wraps(plain.step)
-        def step(self, model_output: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-            if takes_generator:
-                # Some pipelines hand the scheduler B x F rows, one per frame, video after video.
-                rows_per_video = len(model_output) // len(step_noise)
-                kwargs["generator"] = [one for one in step_noise for _ in range(rows_per_video)]
-            result = super().step(model_output, *args, **kwargs)
-            if self is scheduler:
-                gate.step_done()
-            return result
-
-    Counted.__name__ = plain.__name__
-    scheduler.__class__ = Counted
-    try:
-        yield
-    finally:
-        scheduler.__class__ = plain

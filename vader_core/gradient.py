@@ -8,8 +8,10 @@ gradient at the latents goes once through the denoiser. The numbers are those of
 through everything; the memory is that of the largest stage, not of their sum.
 
 Deviations: the loss is minus the mean reward itself, or its logarithm for probabilities, where the
-paper's code takes a distance from a target score or a cross-entropy; every chosen frame may be scored, where the paper's code takes one; and an optional
-penalty on the distance to the base model's predictions (`vader_core.rollout`).
+paper's code takes a distance from a target score or a cross-entropy; every chosen frame may be scored,
+where the paper's code takes one; what is climbed at the frames has the variants of
+`vader_core.frame_gradient`; and an optional penalty on the distance to the base model's predictions
+(`vader_core.rollout`).
 
 Letters: B videos, F frames, C channels, f latent frames, H and W sizes.
 """
@@ -22,9 +24,12 @@ from dataclasses import dataclass
 
 import torch
 
-from vader_core.rewards import Reward, WeightedSum, parts, require_finite
+from vader_core.frame_gradient import frame_gradient
+from vader_core.frames import Chosen
+from vader_core.method_spec import RewardGradient
+from vader_core.rewards import WeightedSum
 from vader_core.rollout import Rollout
-from vader_core.spec import Prompt, RewardGradient
+from vader_core.spec import Prompt
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,8 @@ class GradientSeconds:
 
 @dataclass(frozen=True)
 class GradientResult:
-    """`loss` is minus the mean objective plus the weighted penalty. `total_B` is the weighted sum of the
-    scores, which are unweighted themselves; all on the CPU."""
+    """`loss` is minus the mean of what was climbed plus the weighted penalty. `total_B` is the weighted sum
+    of the scores, which are unweighted themselves; all on the CPU."""
 
     loss: float
     total_B: torch.Tensor
@@ -53,27 +58,31 @@ def staged_gradient(
     reward: WeightedSum,
     prompts: Sequence[Prompt],
     *,
-    frame_indices_BF: torch.Tensor,
+    chosen: Chosen,
     method: RewardGradient,
     loss_scale: float = 1.0,
 ) -> GradientResult:
     """Adds the gradient of `loss_scale * loss` to the `.grad` of the adapter's weights.
 
-    `rollout` is used up: its graph is freed. `frame_indices_BF` says which frames are decoded and
-    scored (`vader_core.frames`). Raises `RewardNotFinite` before anything is added.
+    `rollout` is used up: its graph is freed. `chosen` says which frames are decoded and scored and what
+    each counts for. Raises `RewardNotFinite` before anything is added.
     """
     clock = rollout.base.compute.clock
     times = [clock()]
     latents_BCfHW = rollout.latents_BCfHW.detach().requires_grad_()
     decoded_BFCHW = rollout.base.decode(
-        latents_BCfHW, frame_indices_BF, chunk_frames=method.decode_chunk_frames
+        latents_BCfHW, chosen.numbers_BF, chunk_frames=method.decode_chunk_frames
     )
     times.append(clock())
-    scores, grad_frames_BFCHW = _reward_gradient(
-        reward, decoded_BFCHW.detach(), prompts, method.decode_chunk_frames
+    found = frame_gradient(
+        reward,
+        decoded_BFCHW.detach(),
+        prompts,
+        method=method,
+        frame_weights_BF=chosen.weights_BF,
     )
     times.append(clock())
-    (grad_latents,) = torch.autograd.grad(decoded_BFCHW, latents_BCfHW, grad_frames_BFCHW)
+    (grad_latents,) = torch.autograd.grad(decoded_BFCHW, latents_BCfHW, found.grad_BFCHW)
     times.append(clock())
     outputs, grads = [rollout.latents_BCfHW], [-loss_scale * grad_latents / len(prompts)]
     if rollout.penalty is not None:
@@ -81,55 +90,14 @@ def staged_gradient(
         grads.append(torch.full_like(rollout.penalty, loss_scale * method.prediction_penalty))
     torch.autograd.backward(outputs, grads)
     times.append(clock())
-    total_B = reward.total(scores)
     penalty = 0.0 if rollout.penalty is None else float(rollout.penalty.detach())
     decode_there, score, decode_back, backward = (
         after - before for before, after in itertools.pairwise(times)
     )
     return GradientResult(
-        loss=-float(reward.objective(scores).mean()) + method.prediction_penalty * penalty,
-        total_B=total_B,
-        per_reward=scores,
+        loss=-float(found.objective_B.mean()) + method.prediction_penalty * penalty,
+        total_B=reward.total(found.scores),
+        per_reward=found.scores,
         penalty=penalty,
         seconds=GradientSeconds(decode_there + decode_back, score, backward),
     )
-
-
-def _reward_gradient(
-    reward: WeightedSum,
-    frames_BFCHW: torch.Tensor,
-    prompts: Sequence[Prompt],
-    chunk_frames: int,
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Every reward's scores (B,), and the gradient of the objective, summed over B, at the frames.
-
-    The chain rule, with the inner part first: a score may be taken a few frames at a time, and what
-    training climbs is a function of the whole score.
-    """
-    grad_BFCHW = torch.zeros_like(frames_BFCHW)
-    scores: dict[str, torch.Tensor] = {}
-    for term in reward.terms:
-        score_B, grad_score_BFCHW = _score_gradient(
-            term.reward, frames_BFCHW, prompts, chunk_frames
-        )
-        require_finite(term.name, score_B, prompts)
-        leaf_B = score_B.requires_grad_()
-        (outer_B,) = torch.autograd.grad(term.objective(leaf_B).sum(), leaf_B)
-        grad_BFCHW += outer_B.to(grad_BFCHW).view(-1, 1, 1, 1, 1) * grad_score_BFCHW
-        scores[term.name] = score_B.detach()
-    return scores, grad_BFCHW
-
-
-def _score_gradient(
-    reward: Reward, frames_BFCHW: torch.Tensor, prompts: Sequence[Prompt], chunk_frames: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The scores (B,), on the CPU, and the gradient of their sum at the frames."""
-    grad_BFCHW = torch.zeros_like(frames_BFCHW)
-    score_B = torch.zeros(len(prompts))
-    for part in parts(reward.row, frames_BFCHW.shape[1], chunk_frames):
-        leaf = frames_BFCHW[:, part.frames].detach().requires_grad_()
-        part_B = reward.score(leaf, prompts)
-        (grad,) = torch.autograd.grad(part_B.sum(), leaf)
-        grad_BFCHW[:, part.frames] = part.share * grad
-        score_B += part.share * part_B.detach().float().cpu()
-    return score_B, grad_BFCHW

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 Verdict = Literal["improved", "no_clear_difference", "worse"]
 GuardRule = Literal["ratio", "drop"]
@@ -58,12 +58,34 @@ class GuardResult(Strict):
 
 
 class RewardDifference(Strict):
-    """Paired difference adapter - base of one score over the held-out pairs, with its 95 % interval."""
+    """Paired difference adapter - base of one score over the held-out pairs, with its 95 % interval.
+
+    `resolution` is the smallest difference that counts as one: anything less is rounding, or next to
+    nothing of the score's range (`vader_core.statistics.resolution`).
+    """
 
     base: float
     adapter: float
     delta: float
     delta_ci95: tuple[float, float]
+    resolution: float = 0.0
+
+
+class PairsNeeded(Strict):
+    """How many held-out prompts, each with this evaluation's seeds, would give the interval `half_width`.
+
+    `wanted` says whose half width that is: the spec's (`given`), or the seen difference's own size, which
+    would just part it from 0 (`seen_difference`). `prompts` and `pairs` (prompts times seeds) are None
+    where nothing can be said, for the reason in `unknown_because`.
+    """
+
+    wanted: Literal["given", "seen_difference"]
+    half_width: float
+    prompts: int | None
+    pairs: int | None
+    unknown_because: (
+        Literal["too_few_prompts", "no_spread", "no_difference", "out_of_reach"] | None
+    ) = None
 
 
 class Line(Strict):
@@ -104,8 +126,10 @@ class StageSeconds(Strict):
 
 
 class Step(Line):
-    """One optimiser step. `reward` is the weighted sum, mean over the step's videos; `reward_queries`
-    counts training queries so far, `evaluation_queries` those of evaluation."""
+    """One training step. `reward` is the weighted sum, mean over the step's videos; `reward_queries`
+    counts training queries so far, `evaluation_queries` those of evaluation. `denoiser_forwards` is the
+    denoiser's work of training so far in forward-equivalents: a forward pass of one video and guidance
+    branch is 1, with its backward pass 3, with checkpoints 4. `figures` are the method's own."""
 
     type: Literal["step"] = "step"
     loss: float
@@ -121,10 +145,14 @@ class Step(Line):
     evaluation_queries: int
     gpu_seconds: float
     peak_memory_bytes: int
+    denoiser_forwards: int
+    figures: dict[str, float] = {}
 
 
 class EvaluationDone(Line):
-    """Scores of the held-out pairs. `difference` is of the weighted sum and None for kind `base`."""
+    """Scores of the held-out pairs. `difference` is of the weighted sum; it, the verdict and what
+    `pairs_needed` says are None for kind `base`. `adapter_step` is the step that the adapter is of where an
+    early stop went back to an earlier one; None: it is the one of `step`."""
 
     type: Literal["evaluation"] = "evaluation"
     kind: Literal["base", "periodic", "final"]
@@ -135,6 +163,8 @@ class EvaluationDone(Line):
     per_reward: dict[str, RewardDifference]
     guards: list[GuardResult]
     verdict: Verdict | None
+    pairs_needed: PairsNeeded | None = None
+    adapter_step: int | None = None
     evaluation_queries: int
     seconds: float
 

@@ -6,18 +6,20 @@ import shutil
 from typing import Literal
 
 from vader_core import adapter as adapters
-from vader_core import card, curve, divergence, lines
+from vader_core import card, curve, divergence, early_stop, lines
 from vader_core.ceilings import utc_now
 from vader_core.comparing import evaluate_base, evaluate_finally, evaluate_periodically
+from vader_core.devices import peak_memory_bytes
 from vader_core.errors import EXIT_DONE, EXIT_INTERRUPTED
 from vader_core.files import described_tree, replace_folder, write_synced
 from vader_core.lines import EvaluationDone, StopReason
 from vader_core.loading import loading_of
+from vader_core.methods.learner import StepResult
 from vader_core.order import Order
 from vader_core.output import Output
 from vader_core.run import Run, open_run
+from vader_core.state import PairScores
 from vader_core.stopping import StopFlag, Stopped
-from vader_core.train_step import StepResult, peak_memory_bytes, train_step
 
 End = StopReason | Literal["interrupted"]
 
@@ -30,6 +32,9 @@ def train(order: Order, *, stop: StopFlag, output: Output) -> int:
         if run.progress.base_scores is not None:
             run.save()
         final = None
+        if end == "early_stop":
+            # After the checkpoint, which holds the adapter of the last step: resumed, it comes here again.
+            run.go_back()
         if end != "interrupted" and end != "cancelled":
             end, final = _evaluate_at_the_end(run, end)
     except Exception:
@@ -46,42 +51,46 @@ def train(order: Order, *, stop: StopFlag, output: Output) -> int:
 def _train_until_stopped(run: Run) -> End:
     """The base evaluation where it is missing, then steps; why they ended."""
     try:
-        if run.progress.base_scores is None:
-            evaluate_base(run)
+        base_scores = run.progress.base_scores
+        if base_scores is None:
+            base_scores = evaluate_base(run)
         run.enter("training")
         while True:
             run.stop.raise_if_asked()
+            # Before the ceilings: a run that was over when it was interrupted is over when it is resumed,
+            # whatever time is left by then.
+            if early_stop.is_over(run.progress, run.spec):
+                return "early_stop"
             end = run.exhausted()
             if end is not None:
                 return end
-            _evaluate_if_due(run)
-            if run.progress.is_stuck(run.spec.early_stop):
-                return "early_stop"
-            _take_step(run)
-            if run.progress.step % run.spec.checkpoints.every_steps == 0:
-                run.save()
+            if run.evaluation_due:
+                evaluate_periodically(run, base_scores)
+            else:
+                _take_step(run, base_scores)
+            run.save_if_due()
     except Stopped as asked:
         return asked.wish
 
 
-def _evaluate_if_due(run: Run) -> None:
-    base_scores = run.progress.base_scores
-    if base_scores is not None and run.progress.evaluation_due(run.spec.evaluation.every_steps):
-        evaluate_periodically(run, base_scores)
-
-
-def _take_step(run: Run) -> None:
+def _take_step(run: Run, base_scores: PairScores) -> None:
     """One optimiser step, its line, and a look at whether the run has diverged."""
-    result = train_step(run.bench, run.spec, step=run.progress.step)
+    forwards_before = run.bench.base.denoiser_forwards
+    result = run.learner.step(run.progress.step)
     reward = float(result.total_B.mean())
-    queries = len(result.total_B) * run.bench.objective.queries_per_training_video
-    run.progress.count_step(reward=reward, reward_queries=queries)
-    run.step_seconds.append(result.seconds)
+    run.progress.count_step(
+        reward=reward,
+        reward_queries=result.reward_queries,
+        denoiser_forwards=run.bench.base.denoiser_forwards - forwards_before,
+        seconds=result.seconds,
+    )
     _report_step(run, result, reward=reward)
-    if run.progress.base_scores is not None:
-        divergence.check(
-            run.progress.recent_rewards, run.progress.base_scores.total, step=run.progress.step
-        )
+    divergence.check(
+        run.progress.recent_rewards,
+        run.progress.opening_rewards,
+        base_scores.total,
+        step=run.progress.step,
+    )
 
 
 def _report_step(run: Run, result: StepResult, *, reward: float) -> None:
@@ -102,6 +111,8 @@ def _report_step(run: Run, result: StepResult, *, reward: float) -> None:
             evaluation_queries=run.progress.evaluation_queries,
             gpu_seconds=run.clock.gpu_seconds,
             peak_memory_bytes=peak_memory_bytes(run.bench.compute.device),
+            denoiser_forwards=run.progress.denoiser_forwards,
+            figures=result.figures,
         )
     )
 

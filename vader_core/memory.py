@@ -1,38 +1,34 @@
 """How much GPU memory one training step takes, found by training on tensors without values.
 
 The trainer's own code runs: the pipeline is loaded without its weights, a step is sampled, decoded,
-scored and pulled back on torch's meta device, with the attention and the autocast that torch has for
-CUDA devices (`memory_kernels`), and every tensor is counted while it lives (`memory_ledger`).
+scored and learnt from on torch's meta device (`memory_stages`), with the attention and the autocast that
+torch has for CUDA devices (`memory_kernels`), and every tensor is counted while it lives (`memory_ledger`).
 
 Not counted are what the CUDA context and the libraries' workspaces take, what the allocator loses to
 fragmentation, and what a kernel uses inside itself.
-
-Letters: B videos, F frames.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from PIL import Image
 from torch import nn
 
 from vader_core import adapter as adapters
-from vader_core import base_models, frames, rollout, seeds
+from vader_core import base_models
 from vader_core.adapter import LoraAdapter
 from vader_core.base_models import BaseModel
 from vader_core.catalogue import Catalogue, find_row
 from vader_core.devices import Compute
 from vader_core.errors import SpecUnusable
 from vader_core.families.family import Conditions, Embeds, required_size
-from vader_core.gradient import staged_gradient
 from vader_core.memory_configs import Embed, base_model_configs
 from vader_core.memory_kernels import cuda_kernels
 from vader_core.memory_ledger import META, Ledger
+from vader_core.memory_stages import Counting, prompts_of, stages
 from vader_core.memory_table import MemoryEstimate
-from vader_core.objective import Objective, load_objective
-from vader_core.spec import JobSpec, Prompt, Video
+from vader_core.objective import load_objective
+from vader_core.spec import JobSpec
 from vader_core.weights import without_weights
 
 BASIS = (
@@ -40,28 +36,12 @@ BASIS = (
     "context, the libraries' workspaces and fragmentation"
 )
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# Further steps add nothing to the first, but a few latents that multistep schedulers remember.
-_STEPS_BEFORE = 1
-
-
-@dataclass(frozen=True)
-class Counting(Compute):
-    """Computes nothing: `ledger` counts. The trainer reads the clock between its stages."""
-
-    ledger: Ledger
-
-    def autocast(self) -> torch.autocast:
-        # What `memory_kernels` reads; tensors on the meta device have no autocast of their own.
-        return torch.autocast("cpu", dtype=self.dtype, enabled=self.is_mixed)
-
-    def clock(self) -> float:
-        self.ledger.mark()
-        return 0.0
 
 
 def estimate(spec: JobSpec, catalogue: Catalogue) -> MemoryEstimate:
     """The memory of one step of a resolved spec, whose precision "auto" is taken for bf16.
 
+    `stages` are those of `vader_core.memory_stages`.
     `catalogue` leads to folders with configurations; weights are not read, and a variant's LoRA, which is
     merged, takes nothing. Raises `WeightsUnreadable` where a configuration cannot be read, and
     `SpecUnusable` where a model's shapes depend on values.
@@ -71,9 +51,8 @@ def estimate(spec: JobSpec, catalogue: Catalogue) -> MemoryEstimate:
     with without_weights():
         base = _load(spec, catalogue, compute)
         parts = {name: _bytes(part) for name, part in _models(base)}
-        learning = base.family.trained(
-            base.pipeline, spec.video, differentiable_steps=spec.method.differentiable_steps
-        )
+        reach = spec.method.reach(spec.video.inference_steps or 1)
+        learning = base.family.trained(base.pipeline, spec.video, differentiable_steps=reach)
         with ledger:
             objective = load_objective(spec, catalogue, compute)
     rewards = ledger.live
@@ -162,58 +141,3 @@ def _embeds(wanted: dict[str, Embed], compute: Compute, batch: int) -> Embeds:
         return torch.zeros(shape, dtype=dtypes[embed.dtype], device=compute.device)
 
     return {name: one(embed) for name, embed in wanted.items()}
-
-
-def prompts_of(spec: JobSpec) -> list[Prompt]:
-    """As many of the spec's prompts as a micro-batch has videos."""
-    given = spec.prompts.inline or []
-    return [given[index % len(given)] for index in range(spec.method.batch_size)]
-
-
-def stages(
-    base: BaseModel,
-    objective: Objective,
-    spec: JobSpec,
-    conditions: Conditions,
-    ledger: Ledger,
-) -> dict[str, int]:
-    """The most that each stage of a step holds besides what `ledger` holds already.
-
-    `base` computes with `Counting`: on the meta device nothing, on another device for real.
-    """
-    held, method, video = ledger.live, spec.method, _shortened(base, spec)
-    shape = base.latents_shape(video, batch=method.batch_size)
-    generators = [
-        seeds.generator(spec.seed, step=0, purpose="memory", index=index)
-        for index in range(method.batch_size)
-    ]
-    chosen_BF = frames.choose(
-        method.frames, num_frames=required_size(video)[0], generators=generators
-    )
-    del ledger.peaks[:]
-    with ledger, cuda_kernels():
-        noise = torch.zeros(shape, dtype=base.compute.precise_dtype, device=base.compute.device)
-        made = rollout.sample(base, conditions, noise, video, method=method, step_noise=generators)
-        # The clock is read before, between and after the two parts of every call of the pipeline.
-        sampling = list(ledger.peaks)
-        del ledger.peaks[:]
-        staged_gradient(
-            made, objective.reward, prompts_of(spec), frame_indices_BF=chosen_BF, method=method
-        )
-    _, decoded, scored, pulled_back, backward = ledger.peaks
-    peaks = {
-        "prefix": max(sampling[1::3]),
-        "last_k": max(sampling[2::3]),
-        "decode": max(decoded, pulled_back),
-        "reward": scored,
-        "backward": backward,
-    }
-    return {name: peak - held for name, peak in peaks.items()}
-
-
-def _shortened(base: BaseModel, spec: JobSpec) -> Video:
-    """The video with no more steps than show; where steps decide between denoisers, all of them."""
-    steps, last = spec.video.inference_steps or 1, spec.method.differentiable_steps
-    if len(base.denoisers) == 1:
-        steps = min(steps, last + _STEPS_BEFORE)
-    return spec.video.model_copy(update={"inference_steps": steps})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import tempfile
@@ -20,8 +19,10 @@ from vader_core.files import write_whole
 from vader_core.memory import BASIS, estimate
 from vader_core.memory_configs import CONFIGS, written
 from vader_core.memory_table import TABLE, MemoryEstimate, Table, TrainingMemory, table
+from vader_core.method_spec import RewardGradient
 from vader_core.resolve import check
 from vader_core.spec import JobSpec
+from vader_core.spec_file import read_spec
 
 # What every row of the table is scored by: CLIP ViT-H/14, on which HPS v2 and PickScore are built.
 TABLE_REWARD = "hps-v2.1"
@@ -37,6 +38,10 @@ class Settings:
     reward: str
     video: Mapping[str, int] = field(default_factory=dict)
     differentiable_steps: int = 1
+
+    @property
+    def method(self) -> RewardGradient:
+        return RewardGradient(batch_size=1, differentiable_steps=self.differentiable_steps)
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,9 @@ def _configured(catalogue: Catalogue) -> list[str]:
 
 
 def _row(row_id: str, catalogue: Catalogue) -> TrainingMemory:
-    spec = _resolved(_small_spec(row_id, Settings(TABLE_REWARD), catalogue), catalogue)
-    method, (num_frames, height, width) = spec.method, required_size(spec.video)
+    settings = Settings(TABLE_REWARD)
+    spec = _resolved(_small_spec(row_id, settings, catalogue), catalogue)
+    method, (num_frames, height, width) = settings.method, required_size(spec.video)
     return TrainingMemory(
         width=width,
         height=height,
@@ -109,13 +115,7 @@ def _row(row_id: str, catalogue: Catalogue) -> TrainingMemory:
 def _document(asked: Asked, catalogue: Catalogue) -> JsonValue:
     if asked.spec is None:
         return _small_spec(str(asked.base_model), asked.settings, catalogue)
-    try:
-        document: JsonValue = json.loads(asked.spec.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SpecUnusable(
-            f"{asked.spec} is not a readable JSON file: {error}", hint="Give a job spec's path."
-        ) from error
-    return document
+    return read_spec(asked.spec)
 
 
 def _small_spec(base_model: str, settings: Settings, catalogue: Catalogue) -> JsonValue:
@@ -128,7 +128,7 @@ def _small_spec(base_model: str, settings: Settings, catalogue: Catalogue) -> Js
     ]
     return {
         "base_model": base_model,
-        "method": {"batch_size": 1, "differentiable_steps": settings.differentiable_steps},
+        "method": settings.method.model_dump(mode="json"),
         "rewards": [{"reward": settings.reward}],
         "guards": [],
         "prompts": {"inline": prompts},

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from vader_core.catalogue import ROWS, TINY_WEIGHTS, BaseModelRow, Catalogue, RewardRow
 from vader_core.rewards.head import Head, HeadConfig
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 CONFIGS = ROWS / "configs"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")

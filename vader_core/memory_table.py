@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import functools
+from typing import Literal
 
 from pydantic import RootModel
 
 from vader_core.catalogue import ROWS
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 TABLE = ROWS / "memory.json"
 
@@ -20,7 +21,9 @@ class MemoryEstimate(Strict):
 
     `base_model` are the weights that stay, by part of the pipeline, `rewards` those of the rewards and
     guards. `adapter` are the LoRA masters, `gradients` and `optimiser` what training keeps for them.
-    `stages` has, for every stage of a step, the most that it holds besides. `training` is all that stays
+    `stages` has, for every stage of a step (`vader_core.memory_stages`), the most that it holds besides:
+    prefix, last_k, decode, reward and backward for `reward_gradient`; sampling, decode, reward and
+    learning for all other methods. `training` is all that stays
     and the largest stage; `loading` all weights together, with the text encoders that leave before
     training begins. `peak` is the larger of these two.
     """
@@ -37,7 +40,7 @@ class MemoryEstimate(Strict):
 
 
 class TrainingMemory(Strict):
-    """The memory that training a base model takes on a GPU, and the settings that this is for.
+    """The memory that training a base model by `method` takes on a GPU, and the settings that this is for.
 
     `basis` says how the figures came about.
     """
@@ -45,6 +48,7 @@ class TrainingMemory(Strict):
     width: int
     height: int
     num_frames: int
+    method: Literal["reward_gradient"] = "reward_gradient"
     frames_scored: str
     differentiable_steps: int
     batch_size: int

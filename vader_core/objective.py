@@ -76,8 +76,12 @@ class Objective:
 
 
 def _scales(term: Term, scores: Sequence[float]) -> Scales:
-    """Standard deviations; the two differ where training climbs something else than the score."""
-    climbed_B = term.climbed(torch.tensor(scores, dtype=torch.float64))
+    """Standard deviations; the two differ where training climbs something else than the score.
+
+    A cap is left out: videos beyond it are alike, and would make the rest look further apart.
+    """
+    uncapped = dataclasses.replace(term, cap=None)
+    climbed_B = uncapped.climbed(torch.tensor(scores, dtype=torch.float64))
     found = Scales(score=statistics.pstdev(scores), objective=statistics.pstdev(climbed_B.tolist()))
     if found.score == 0 or found.objective == 0:
         alike = "have the same score" if found.score == 0 else "are as far from the aim"
@@ -113,6 +117,7 @@ def load_objective(spec: JobSpec, catalogue: Catalogue, compute: Compute) -> Obj
             weight=term.weight,
             scale=1.0 if term.scale == "base" else term.scale,
             aim=term.aim,
+            cap=term.cap,
         )
         for term in spec.rewards
     ]

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from vader_core.errors import CheckpointUnusable
-from vader_core.spec import RewardGradient
+from vader_core.method_spec import MethodSettings
 
 _PARTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -17,7 +17,7 @@ _PARTS = ("step", "exp_avg", "exp_avg_sq")
 class Optimiser:
     """AdamW (Loshchilov & Hutter, arXiv 1711.05101) with torch's defaults for betas and epsilon."""
 
-    def __init__(self, parameters: list[tuple[str, nn.Parameter]], method: RewardGradient) -> None:
+    def __init__(self, parameters: list[tuple[str, nn.Parameter]], method: MethodSettings) -> None:
         self._parameters = parameters
         self._adamw = AdamW(
             [parameter for _, parameter in parameters],
@@ -47,7 +47,7 @@ class Optimiser:
         }
 
     def load_state_dict(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Takes what `state_dict` gave. Raises `CheckpointUnusable` where names do not fit.
+        """Takes what `state_dict` gave, and nothing else is left. Raises `CheckpointUnusable` where names do not fit.
 
         A weight that no gradient has ever reached has no state.
         """
@@ -57,6 +57,7 @@ class Optimiser:
                 "The optimiser's tensors do not belong to this adapter.",
                 hint="Rank, target modules and base model have to be those of the checkpoint.",
             )
+        self._adamw.state.clear()
         for name, parameter in met:
             # The step counter stays on the CPU, as AdamW itself keeps it.
             self._adamw.state[parameter] = {

@@ -13,18 +13,20 @@ from pydantic import JsonValue, ValidationError
 
 from vader_core.base_model_faults import (
     image_faults,
-    movement_faults,
     size_faults,
     step_faults,
     variant_faults,
 )
 from vader_core.catalogue import BaseModelRow, Catalogue, find_row
+from vader_core.early_stop_faults import early_stop_faults, stop_setting_faults
 from vader_core.faults import Fault, InvalidSpec, salvage, shape_faults
 from vader_core.guard_rules import with_bound
+from vader_core.method_faults import method_faults
 from vader_core.prompts import split
 from vader_core.reward_faults import guard_faults, reward_faults
 from vader_core.row_faults import missing_weights, unknown_row
-from vader_core.spec import Guard, JobSpec, Prompt, RewardTerm, Video
+from vader_core.setting_faults import setting_faults
+from vader_core.spec import EarlyStop, Guard, JobSpec, Prompt, RewardTerm, Video
 
 Term = TypeVar("Term", RewardTerm, Guard)
 LoadPrompts = Callable[[str], list[Prompt] | None]
@@ -38,26 +40,26 @@ def check(document: JsonValue, catalogue: Catalogue, load_prompts: LoadPrompts) 
     prompt set, or None when there is no such set. Raises `InvalidSpec` with every fault found.
     """
     faults: list[Fault] = []
-    stand_ins: set[str] = set()
+    dropped: set[str] = set()
     try:
         spec = JobSpec.model_validate(document)
     except ValidationError as error:
-        faults = shape_faults(error)
+        faults = shape_faults(error, document)
         salvaged = salvage(document, error)
         if salvaged is None:
             raise InvalidSpec(faults) from error
-        spec, stand_ins = salvaged
+        spec, dropped = salvaged
     prompts = spec.prompts.inline
     if prompts is None:
         prompts = load_prompts(spec.prompts.prompt_set or "")
     if prompts is None:
         faults.append(_unknown_prompt_set(spec))
-        stand_ins.add("prompts")
+        dropped.add("/prompts")
         prompts = []
     try:
         resolved = resolve(spec, catalogue, prompts)
     except InvalidSpec as error:
-        faults += [f for f in error.faults if f.pointer.split("/")[1] not in stand_ins]
+        faults += [fault for fault in error.faults if fault.means_something(dropped)]
     if faults:
         raise InvalidSpec(faults)
     return resolved
@@ -82,17 +84,19 @@ def resolve(spec: JobSpec, catalogue: Catalogue, prompts: list[Prompt]) -> JobSp
     faults += reward_faults(spec, catalogue, prompts)
     faults += guard_faults(spec, catalogue, prompts)
     faults += _prompt_faults(spec, prompts)
+    faults += setting_faults(spec) + stop_setting_faults(spec)
     if base_model is None:
         raise InvalidSpec(faults)
     faults += missing_weights(base_model, "base model", "/base_model")
     faults += variant_faults(spec, base_model) + image_faults(spec, base_model, prompts)
     video = with_defaults(spec.video, base_model, spec.variant)
-    faults += size_faults(video, base_model) + step_faults(spec, video, base_model)
-    faults += movement_faults(spec, video, catalogue)
+    faults += size_faults(video, base_model) + step_faults(video, base_model)
+    faults += method_faults(spec, video, base_model, catalogue)
+    guards = default_guards(spec, catalogue, base_model) if spec.guards is None else spec.guards
+    faults += early_stop_faults(spec, guards, catalogue)
     if faults:
         raise InvalidSpec(faults)
     targets = spec.adapter.target_modules or base_model.lora_targets
-    guards = default_guards(spec, catalogue, base_model) if spec.guards is None else spec.guards
     return spec.model_copy(
         update={
             "base_model": f"{base_model.id}@{base_model.version}",
@@ -100,6 +104,7 @@ def resolve(spec: JobSpec, catalogue: Catalogue, prompts: list[Prompt]) -> JobSp
             "guards": [_with_bound(_with_version(guard, catalogue), catalogue) for guard in guards],
             "video": video,
             "adapter": spec.adapter.model_copy(update={"target_modules": targets}),
+            "early_stop": _early_stop(spec.early_stop, catalogue),
         }
     )
 
@@ -139,6 +144,14 @@ def default_guards(spec: JobSpec, catalogue: Catalogue, base_model: BaseModelRow
 def _with_version(term: Term, catalogue: Catalogue) -> Term:
     row = find_row(term.reward, catalogue.rewards)
     return term.model_copy(update={"reward": f"{row.id}@{row.version}"}) if row else term
+
+
+def _early_stop(rule: EarlyStop | None, catalogue: Catalogue) -> EarlyStop | None:
+    """The rule with the version of the reward that it watches."""
+    if rule is None or rule.reward is None:
+        return rule
+    watched = _with_version(Guard(reward=rule.reward), catalogue)
+    return rule.model_copy(update={"reward": watched.reward})
 
 
 def _with_bound(guard: Guard, catalogue: Catalogue) -> Guard:

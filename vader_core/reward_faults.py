@@ -11,8 +11,9 @@ from pydantic import JsonValue
 from vader_core.catalogue import Catalogue, RewardRow, find_row
 from vader_core.faults import Fault, escaped
 from vader_core.guard_rules import bound_faults
+from vader_core.method_spec import GRADIENT_FREE, RewardGradient
 from vader_core.row_faults import missing_weights, unknown_row
-from vader_core.spec import JobSpec, Prompt
+from vader_core.spec import JobSpec, Prompt, RewardTerm
 
 _SHOWN_TARGETS = 40
 
@@ -21,6 +22,7 @@ def reward_faults(spec: JobSpec, catalogue: Catalogue, prompts: list[Prompt]) ->
     faults: list[Fault] = []
     first: dict[str, int] = {}
     for i, term in enumerate(spec.rewards):
+        faults += _score_bound_faults(spec, term, f"/rewards/{i}")
         pointer = f"/rewards/{i}/reward"
         row = find_row(term.reward, catalogue.rewards)
         if row is None:
@@ -29,13 +31,43 @@ def reward_faults(spec: JobSpec, catalogue: Catalogue, prompts: list[Prompt]) ->
         if first.setdefault(row.id, i) != i:
             detail = f"{row.id} is already rewards/{first[row.id]}: give it one weight."
             faults.append(Fault(pointer=pointer, code="duplicate_reward", detail=detail))
-        if not row.differentiable:
-            detail = f"{row.id} gives no gradient: reward_gradient cannot train on it, but it can be a guard."
-            faults.append(Fault(pointer=pointer, code="not_differentiable", detail=detail))
+        faults += _use_faults(spec, row, pointer)
         faults += missing_weights(row, "reward", pointer)
         faults += param_faults(term.params, row, f"/rewards/{i}/params")
         faults += _target_faults(row, prompts, spec.prompts.inline is not None)
     return faults
+
+
+def _score_bound_faults(spec: JobSpec, term: RewardTerm, pointer: str) -> list[Fault]:
+    if term.aim is not None and term.cap is not None:
+        detail = "Give `aim` or `cap`: an aim is a bound from above already."
+        return [Fault(pointer=f"{pointer}/cap", code="two_bounds", detail=detail)]
+    name = "cap" if term.aim is None else "aim"
+    relative = isinstance(spec.method, RewardGradient) and spec.method.relative_prompt
+    if not relative or getattr(term, name) is None:
+        return []
+    detail = (
+        "It is a bound of a score; with `method.relative_prompt` the difference of two scores is "
+        "trained."
+    )
+    return [Fault(pointer=f"{pointer}/{name}", code="bound_of_difference", detail=detail)]
+
+
+def _use_faults(spec: JobSpec, row: RewardRow, pointer: str) -> list[Fault]:
+    """Whether the method can train on this reward. Training scores every video by itself."""
+    needs = "compares the videos of a prompt" if row.per == "group" else None
+    if row.needs_reference:
+        needs = "compares a video with the base model's own"
+    if needs is not None:
+        detail = f"{row.id} {needs}, which only evaluations do: it can be a guard and nothing else."
+        return [Fault(pointer=pointer, code="guard_only", detail=detail)]
+    if row.differentiable or spec.method.type in GRADIENT_FREE:
+        return []
+    detail = (
+        f"{row.id} gives no gradient, which {spec.method.type} needs. Methods that take any reward: "
+        f"{', '.join(GRADIENT_FREE)}. It can also be a guard."
+    )
+    return [Fault(pointer=pointer, code="not_differentiable", detail=detail)]
 
 
 def guard_faults(spec: JobSpec, catalogue: Catalogue, prompts: list[Prompt]) -> list[Fault]:

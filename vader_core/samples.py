@@ -21,7 +21,7 @@ Role = Literal["base", "adapter"]
 
 
 class Samples:
-    """Writes the videos of the first `keep` pairs. Every pair's base and adapter video go by one name."""
+    """Writes the videos that it is given. A pair's base and adapter video go by the pair's name and the role."""
 
     def __init__(self, folder: RunFolder, output: Output, *, fps: int) -> None:
         self._folder, self._output, self._fps = folder, output, fps

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from vader_core.spec import RewardGradient
+from vader_core.method_spec import MethodSettings
 
 
-def learning_rate(method: RewardGradient, *, step: int, steps_total: int) -> float:
+def learning_rate(method: MethodSettings, *, step: int, steps_total: int) -> float:
     """The rate for step `step` (from 0) of `steps_total`.
 
     It rises linearly over `warmup_steps` to its full value, then stays (`constant`) or falls to 0 at

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from vader_core.catalogue import Catalogue, RewardRow, find_row
 from vader_core.errors import EXIT_DONE, SpecUnusable, TrainerError, WeightsUnreadable
@@ -76,13 +76,15 @@ def _score(order: Order) -> ScoreResult:
 
 def _read(path: Path) -> ScoreRequest:
     try:
-        return ScoreRequest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        document: JsonValue = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SpecUnusable(
             f"{path} is not a readable JSON file: {error}", hint="Give the path of a request."
         ) from error
+    try:
+        return ScoreRequest.model_validate(document)
     except ValidationError as error:
-        raise _unusable(shape_faults(error)) from error
+        raise _unusable(shape_faults(error, document)) from error
 
 
 def _checked(request: ScoreRequest, catalogue: Catalogue) -> tuple[ScoreRequest, RewardRow]:

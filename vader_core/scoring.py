@@ -12,7 +12,7 @@ from vader_core.catalogue import RewardRow
 from vader_core.faults import Fault
 from vader_core.reward_faults import param_faults, target_fault
 from vader_core.row_faults import missing_weights
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 
 class VideoAsked(Strict):

@@ -2,6 +2,7 @@
 
 `JobSpec` is what a client may write; `vader_core.resolve.resolve` checks it against the catalogue and
 returns the same model with every default filled in, which is what is stored and what the trainer reads.
+What fields say of each other is checked there, too, so that all faults can be told at once.
 Units stand in the names: `_s` seconds, `_steps` optimiser steps unless the name says otherwise.
 """
 
@@ -13,62 +14,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-
-class Strict(BaseModel):
-    """Refuses unknown fields and cannot be changed after it was checked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Frames(Strict):
-    """Which frames of a video are decoded and scored in training.
-
-    `every_nth` scores frames 0, n, 2n, ...; `random` draws n frames anew for every video and step;
-    `index` scores the one frame with that number, counted from 0.
-    """
-
-    mode: Literal["all", "every_nth", "first_middle_last", "random", "index"] = "all"
-    n: int | None = Field(default=None, ge=1)
-    index: int | None = Field(default=None, ge=0)
-
-    @model_validator(mode="after")
-    def _needs_its_number(self) -> Frames:
-        needs_n = self.mode in {"every_nth", "random"}
-        if needs_n != (self.n is not None):
-            raise ValueError("`n` goes with mode every_nth or random, and only with them")
-        if (self.mode == "index") != (self.index is not None):
-            raise ValueError("`index` goes with mode index, and only with it")
-        return self
-
-
-class RewardGradient(Strict):
-    """VADER's method: the reward's gradient through decoder and last denoising steps (arXiv 2407.08737).
-
-    `differentiable_steps` is the paper's K: the last K denoising steps keep a graph.
-    `guidance_gradient` says whether the unconditional branch of guidance carries gradient too.
-    `prediction_penalty` weighs the mean squared distance between the prediction with and without the
-    adapter at the differentiable steps; 0 switches it off.
-    `batch_size` is the number of videos of one micro-batch; an optimiser step sees
-    `batch_size * gradient_accumulation` videos.
-    """
-
-    type: Literal["reward_gradient"] = "reward_gradient"
-    differentiable_steps: int = Field(default=1, ge=1)
-    guidance_gradient: Literal["conditional", "both"] = "conditional"
-    frames: Frames = Frames()
-    decode_chunk_frames: int = Field(default=4, ge=1)
-    gradient_checkpointing: bool = True
-    learning_rate: float = Field(default=2e-4, ge=0)
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    warmup_steps: int = Field(default=0, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    batch_size: int = Field(default=1, ge=1)
-    gradient_accumulation: int = Field(default=8, ge=1)
-    prediction_penalty: float = Field(default=0.0, ge=0)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+from vader_core.method_spec import Method, RewardGradient
+from vader_core.strict import Strict
 
 
 class Adapter(Strict):
@@ -86,13 +35,15 @@ class RewardTerm(Strict):
 
     `scale` brings rewards of different units together: a number, or "base" for the standard deviation
     of the base model's own held-out scores. With `aim` the term is `-|score - aim|` instead of the
-    score: training goes towards that value and not beyond it.
+    score: training goes towards that value and not beyond it. With `cap` it is `min(score, cap)`: a
+    video beyond that value gains nothing more (the hinge loss of ReFL, arXiv 2304.05977).
     """
 
     reward: str
     weight: float = Field(default=1.0, gt=0)
     scale: Annotated[float, Field(gt=0)] | Literal["base"] = 1.0
     aim: float | None = None
+    cap: float | None = None
     params: dict[str, JsonValue] = {}
 
 
@@ -180,11 +131,12 @@ class Budget(Strict):
     max_cost: Money | None = None
     on_exhausted: Literal["finish"] = "finish"
 
-    @model_validator(mode="after")
-    def _deadline_has_a_zone(self) -> Budget:
-        if self.deadline_at is not None and self.deadline_at.tzinfo is None:
+    @field_validator("deadline_at")
+    @classmethod
+    def _deadline_has_a_zone(cls, deadline: datetime | None) -> datetime | None:
+        if deadline is not None and deadline.tzinfo is None:
             raise ValueError("`deadline_at` needs a time zone, for example 2026-11-24T06:00:00Z")
-        return self
+        return deadline
 
 
 class Checkpoints(Strict):
@@ -195,26 +147,50 @@ class Checkpoints(Strict):
 
 
 class Evaluation(Strict):
-    """Held-out prompts times seeds make the pairs; `every_steps` None evaluates at start and end only."""
+    """Held-out prompts times seeds make the pairs; `every_steps` None evaluates at start and end only.
+
+    `wanted_half_width` is how far the 95 % interval should reach to either side of the difference, in units
+    of the weighted sum: every comparison says how many pairs that takes. None asks for the interval that
+    would just part the difference then seen from 0.
+    """
 
     every_steps: int | None = Field(default=None, ge=1)
     num_prompts: int = Field(default=16, ge=1)
     seeds: list[int] = Field(default=[11, 12], min_length=1)
     samples_to_keep: int = Field(default=8, ge=0)
+    wanted_half_width: float | None = Field(default=None, gt=0)
 
-    @model_validator(mode="after")
-    def _seeds_differ(self) -> Evaluation:
-        if len(set(self.seeds)) != len(self.seeds):
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
             raise ValueError("`seeds` names a seed twice: its videos would be the same")
-        return self
+        return seeds
 
 
 class EarlyStop(Strict):
-    """Stops when `heldout_reward` has not risen by `min_delta` in `patience_evals` evaluations."""
+    """Ends training when `patience_evals` evaluations in a row were not good.
 
-    metric: Literal["heldout_reward"] = "heldout_reward"
+    - `heldout_reward`: good is what beats the best mean before by more than `min_delta`. The adapter
+      stays as it is.
+    - `guards`: good is where no guard is broken.
+    - `unseen_reward`: good is where the mean of the guard `reward`, which is not trained on, beats its
+      best before by more than `min_delta`.
+
+    With the last two the run goes back to the adapter of the last good evaluation before the final one,
+    the base model's counting as good. It never goes back by the held-out reward itself: the best of
+    several adapters by their scores of the pairs that give the verdict would look better than it is.
+    """
+
+    metric: Literal["heldout_reward", "guards", "unseen_reward"] = "heldout_reward"
+    reward: str | None = None
     patience_evals: int = Field(default=4, ge=1)
     min_delta: float = Field(default=0.0, ge=0)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether an early stop ends with an earlier adapter than the last."""
+        return self.metric != "heldout_reward"
 
 
 class JobSpec(Strict):
@@ -228,7 +204,7 @@ class JobSpec(Strict):
     name: str = Field(default="", max_length=200)
     base_model: str
     variant: str | None = None
-    method: RewardGradient = RewardGradient()
+    method: Method = RewardGradient()
     adapter: Adapter = Adapter()
     rewards: list[RewardTerm] = Field(min_length=1)
     guards: list[Guard] | None = None
@@ -241,12 +217,6 @@ class JobSpec(Strict):
     seed: int = Field(default=0, ge=0, lt=2**63)
     priority: Literal["low", "normal", "high"] = "normal"
     labels: dict[str, Annotated[str, Field(max_length=200)]] = {}
-
-    @model_validator(mode="after")
-    def _early_stop_needs_evaluations(self) -> JobSpec:
-        if self.early_stop is not None and self.evaluation.every_steps is None:
-            raise ValueError("`early_stop` needs `evaluation.every_steps`")
-        return self
 
 
 def spec_hash(spec: JobSpec) -> str:

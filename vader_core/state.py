@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from vader_core.divergence import WINDOW_STEPS
-from vader_core.spec import EarlyStop
+from vader_core.divergence import OPENING_STEPS, WINDOW_STEPS
+
+# How many of the last steps' durations say how long the next one may take.
+_TIMED_STEPS = 5
 
 
 class PairScores(BaseModel):
@@ -33,10 +35,26 @@ class Scales(BaseModel):
     objective: float
 
 
+class Evaluated(BaseModel):
+    """One evaluation: means over the held-out pairs, of the weighted sum and of every guard in the spec's
+    order, and whether all guards held."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: int
+    heldout_reward: float
+    guards: list[float]
+    guards_held: bool
+
+
 class TrainState(BaseModel):
     """Counters and histories of a run; state.json of a checkpoint.
 
-    `scales` are those of the rewards that are scaled by the base model's spread. `heldout_rewards` are the periodic evaluations' (step, mean), the base evaluation's at step 0 first.
+    `scales` are those of the rewards that are scaled by the base model's spread. `evaluations` are the
+    periodic ones, the base model's at step 0 first. Two fields are set when an early stop goes back to an
+    earlier adapter, after the last checkpoint: `restored_step` is its step, `chosen_among` the number of
+    adapters of which it was chosen by its scores of the held-out pairs. The rewards are the mean ones of
+    the first and of the last steps.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,33 +64,31 @@ class TrainState(BaseModel):
     step: int = 0
     reward_queries: int = 0
     evaluation_queries: int = 0
+    denoiser_forwards: int = 0
     gpu_seconds: float = 0.0
     wall_clock_s: float = 0.0
     base_scores: PairScores | None = None
     base_evaluation_s: float = 0.0
     scales: dict[str, Scales] = {}
-    heldout_rewards: list[tuple[int, float]] = []
+    evaluations: list[Evaluated] = []
+    restored_step: int | None = None
+    chosen_among: int = 1
+    opening_rewards: list[float] = []
     recent_rewards: list[float] = []
+    recent_step_seconds: list[float] = []
 
-    def count_step(self, *, reward: float, reward_queries: int) -> None:
+    def count_step(
+        self, *, reward: float, reward_queries: int, denoiser_forwards: int, seconds: float
+    ) -> None:
         self.step += 1
         self.reward_queries += reward_queries
+        self.denoiser_forwards += denoiser_forwards
+        self.opening_rewards = [*self.opening_rewards, reward][:OPENING_STEPS]
         self.recent_rewards = [*self.recent_rewards, reward][-WINDOW_STEPS:]
+        self.recent_step_seconds = [*self.recent_step_seconds, seconds][-_TIMED_STEPS:]
 
     def evaluation_due(self, every_steps: int | None) -> bool:
         """Whether a periodic evaluation belongs to this step and is still missing."""
         if every_steps is None or self.step == 0 or self.step % every_steps:
             return False
-        return all(step != self.step for step, _ in self.heldout_rewards)
-
-    def is_stuck(self, early_stop: EarlyStop | None) -> bool:
-        """Whether the last `patience_evals` evaluations all failed to beat the best before by `min_delta`."""
-        if early_stop is None:
-            return False
-        best, since_best = float("-inf"), 0
-        for _, reward in self.heldout_rewards:
-            if reward > best + early_stop.min_delta:
-                best, since_best = reward, 0
-            else:
-                since_best += 1
-        return since_best >= early_stop.patience_evals
+        return all(evaluation.step != self.step for evaluation in self.evaluations)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 AskedReason = Literal["cancelled", "deadline", "gpu_seconds", "wall_clock", "cost"]
 Wish = Literal["interrupted", "cancelled", "deadline", "gpu_seconds", "wall_clock", "cost"]

@@ -9,7 +9,7 @@ from pydantic import RootModel, ValidationError
 from vader_core.catalogue import Weights
 from vader_core.errors import WeightsUnreadable
 from vader_core.files import write_whole
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 
 LOCK_FILE = "weights.lock.json"
 

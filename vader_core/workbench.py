@@ -71,7 +71,9 @@ def set_up(order: Order) -> Workbench:
         images=order.images,
     )
     learning = base.family.trained(
-        base.pipeline, spec.video, differentiable_steps=spec.method.differentiable_steps
+        base.pipeline,
+        spec.video,
+        differentiable_steps=spec.method.reach(spec.video.inference_steps or 1),
     )
     adapter = adapters.attach(base, spec.adapter, seed=spec.seed, denoisers=learning)
     _log.info("loading the rewards")

@@ -20,7 +20,7 @@ from domain.errors import ChecksumMismatch, Unavailable
 from domain.objects import sha256_of
 from domain.store import ObjectStore
 from vader_core.lines import Checkpoint, Done, File, Sample, Sheet
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 from worker import transfer
 from worker.forward import Forwarder
 from worker.lease import Lease, LeaseLost

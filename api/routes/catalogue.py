@@ -1,4 +1,4 @@
-"""Base models and rewards: what jobs can be made of."""
+"""Base models, rewards and methods: what jobs can be made of."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from fastapi import APIRouter
 from api.deps import CatalogueDep
 from api.openapi import problems
 from api.schemas.catalogue import BaseModelPage, BaseModelShape, RewardPage, RewardShape
+from api.schemas.methods import MethodPage, MethodShape
 from domain.errors import NotFound
 from vader_core.catalogue import find_row
+from vader_core.method_catalogue import METHODS
 
 router = APIRouter(tags=["catalogue"])
 
@@ -43,3 +45,19 @@ def get_reward(reward_id: str, catalogue: CatalogueDep) -> RewardShape:
     if row is None:
         raise NotFound(f"There is no reward {reward_id[:100]!r}.")
     return RewardShape.of(row)
+
+
+@router.get("/methods")
+def list_methods() -> MethodPage:
+    """All training methods with the JSON Schema of their settings, defaults included."""
+    rows = [MethodShape.of(row) for row in METHODS.values()]
+    return MethodPage(data=rows, next_cursor=None, has_more=False)
+
+
+@router.get("/methods/{method_id}", responses=problems(404))
+def get_method(method_id: str) -> MethodShape:
+    """One training method by the name that a spec's `method.type` has for it."""
+    row = METHODS.get(method_id)
+    if row is None:
+        raise NotFound(f"There is no method {method_id[:100]!r}. Known: {', '.join(METHODS)}.")
+    return MethodShape.of(row)

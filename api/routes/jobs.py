@@ -26,23 +26,37 @@ from domain.errors import NotFound
 from domain.idempotency import Replay
 from domain.job_list import JobFilters
 from domain.job_status import Status
+from vader_core.method_spec import MethodName
 from vader_core.spec import JobSpec
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-EXAMPLE: dict[str, Any] = {
-    "name": "shapes-that-move",
-    "base_model": "tiny-unet",
-    "rewards": [{"reward": "tiny-action"}],
-    "guards": [{"reward": "diversity", "min_ratio_to_base": 0.8}],
-    "prompts": {
-        "inline": [
-            {"prompt": "a red circle moving left", "target": "moving left"},
-            {"prompt": "a blue square moving up", "target": "moving up", "heldout": True},
-        ]
+_PROMPTS: dict[str, Any] = {
+    "inline": [
+        {"prompt": "a red circle moving left", "target": "moving left"},
+        {"prompt": "a blue square moving up", "target": "moving up", "heldout": True},
+    ]
+}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "reward_gradient": {
+        "name": "shapes-that-move",
+        "base_model": "tiny-unet",
+        "method": {"type": "reward_gradient", "differentiable_steps": 1},
+        "rewards": [{"reward": "tiny-action"}],
+        "guards": [{"reward": "diversity", "min_ratio_to_base": 0.8}],
+        "prompts": _PROMPTS,
+        "budget": {"max_steps": 60, "max_wall_clock_s": 600},
+        "labels": {"team": "ads"},
     },
-    "budget": {"max_steps": 60, "max_wall_clock_s": 600},
-    "labels": {"team": "ads"},
+    "grpo": {
+        "name": "small-files",
+        "base_model": "tiny-wan",
+        "method": {"type": "grpo", "group_size": 8, "train_steps": 2},
+        "rewards": [{"reward": "jpeg-size"}],
+        "guards": [{"reward": "tiny-text-match"}],
+        "prompts": _PROMPTS,
+        "budget": {"max_steps": 60, "max_reward_queries": 960},
+    },
 }
 
 
@@ -51,7 +65,7 @@ EXAMPLE: dict[str, Any] = {
     status_code=202,
     response_model=JobShape,
     responses=problems(400, 403, 409, 413, 415),
-    openapi_extra=posts(JobSpec, example=EXAMPLE, required=True),
+    openapi_extra=posts(JobSpec, examples=EXAMPLES, required=True),
     dependencies=[scope("jobs:write")],
 )
 def create_job(
@@ -84,6 +98,7 @@ def job_filters(  # noqa: PLR0913 (the query's parameters)
         list[Status], Query(alias="status", description="Any of these; may be repeated.")
     ] = [],  # noqa: B006
     base_model: Annotated[str | None, Query(description="`id` or `id@version`.")] = None,
+    method: Annotated[MethodName | None, Query(description="A spec's `method.type`.")] = None,
     reward: Annotated[str | None, Query(description="`id` or `id@version`.")] = None,
     created_by: Annotated[str | None, Query(description="An API key's id.")] = None,
     created_after: Annotated[AwareDatetime | None, Query()] = None,
@@ -103,6 +118,7 @@ def job_filters(  # noqa: PLR0913 (the query's parameters)
     return JobFilters(
         statuses=tuple(statuses),
         base_model=base_model,
+        method=method,
         reward=reward,
         created_by=_key_id(created_by),
         labels=labels,
@@ -178,7 +194,9 @@ def get_job(
     status_code=202,
     response_model=JobShape,
     responses=problems(400, 403, 404, 409, 413, 415),
-    openapi_extra=posts(CancelRequest, example={"keep_adapter": True}, required=False),
+    openapi_extra=posts(
+        CancelRequest, examples={"keep_adapter": {"keep_adapter": True}}, required=False
+    ),
     dependencies=[scope("jobs:write")],
 )
 def cancel_job(

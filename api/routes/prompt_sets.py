@@ -41,7 +41,7 @@ EXAMPLE: dict[str, Any] = {
     response_model=PromptSetShape,
     responses=problems(400, 403, 409, 413, 415),
     dependencies=[scope("prompt_sets:write")],
-    openapi_extra=posts(PromptSetRequest, example=EXAMPLE, required=True),
+    openapi_extra=posts(PromptSetRequest, examples={"prompts": EXAMPLE}, required=True),
 )
 def create_prompt_set(request: Request, caller: CallerDep, document: JsonDocument) -> JSONResponse:
     """Store a prompt set. A name that exists gets a new version; versions never change."""

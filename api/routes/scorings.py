@@ -44,7 +44,7 @@ EXAMPLE: dict[str, Any] = {
     status_code=202,
     response_model=ScoringShape,
     responses=problems(400, 403, 404, 409, 413, 415),
-    openapi_extra=posts(ScoringRequest, example=EXAMPLE, required=True),
+    openapi_extra=posts(ScoringRequest, examples={"videos": EXAMPLE}, required=True),
     dependencies=[scope("jobs:write")],
 )
 def score_videos(

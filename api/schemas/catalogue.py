@@ -68,7 +68,8 @@ class VariantShape(Shape):
 class BaseModelShape(Shape):
     """A video diffusion model that jobs can start from. With `needs_image` every prompt has a first image.
 
-    `memory` is what training takes on a GPU at the model's own size; null where it was not computed.
+    `memory` is what training by `reward_gradient` takes on a GPU at the model's own size; null where it was
+    not computed.
     """
 
     id: str
@@ -108,9 +109,11 @@ class BaseModelShape(Shape):
 
 
 class RewardShape(Shape):
-    """A score of a video; `differentiable` ones can be trained on, every one can be a guard.
+    """A score of a video. Every one can be a guard; `differentiable` ones can be trained on by every method,
+    black boxes by all but `reward_gradient`.
 
-    One that `needs_reference` compares a video with the base model's own, which only evaluations have.
+    One that `needs_reference` compares a video with the base model's own, and one `per` group the videos
+    of a prompt: only evaluations have these, so they are guards and nothing else.
 
     `cost` is the size of the model and the work of one forward, of a frame or (`per` video) of a video.
     """

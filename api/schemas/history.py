@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue
 from api.schemas.shared import At, Page, Shape
 from domain import ids
 from domain.tables import Attempt, Evaluation, Event, MetricPoint
-from vader_core.lines import GuardResult, RewardDifference, Verdict
+from vader_core.lines import GuardResult, PairsNeeded, RewardDifference, Verdict
 
 Axis = Literal["step", "reward_queries", "gpu_seconds", "wall_s"]
 
@@ -81,10 +81,14 @@ def series_of(points: Iterable[MetricPoint], x: Axis) -> list[Series]:
 
 
 class EvaluationRound(Shape):
-    """One evaluation on the held-out prompts and fixed seeds."""
+    """One evaluation on the held-out prompts and fixed seeds.
+
+    `adapter_step` is the step whose adapter was evaluated, where an early stop went back to one.
+    """
 
     kind: Literal["base", "periodic", "final"]
     step: int
+    adapter_step: int | None = None
     pairs: int
     heldout_reward: float
     baseline_heldout_reward: float
@@ -92,6 +96,7 @@ class EvaluationRound(Shape):
     per_reward: dict[str, RewardDifference]
     guards: list[GuardResult]
     verdict: Verdict | None
+    pairs_needed: PairsNeeded | None = None
     evaluation_queries: int
     seconds: float
     at: At

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue
 
 from api.schemas.shared import At, Page, Shape
 from domain.job_status import Status
-from vader_core.lines import GuardResult, StopReason, Verdict
+from vader_core.lines import GuardResult, PairsNeeded, StopReason, Verdict
 
 
 class CurrentAttempt(Shape):
@@ -70,15 +70,20 @@ class BudgetShape(Shape):
 
 
 class EvaluationSummary(Shape):
-    """The latest comparison of adapter and base on the held-out prompts."""
+    """The latest comparison of adapter and base on the held-out prompts.
+
+    `adapter_step` is the step whose adapter was evaluated, where an early stop went back to one.
+    """
 
     kind: Literal["base", "periodic", "final"]
     step: int
+    adapter_step: int | None
     baseline_heldout_reward: float
     heldout_reward: float
     delta: float | None
     delta_ci95: tuple[float, float] | None
     verdict: Verdict | None
+    pairs_needed: PairsNeeded | None
     guards: list[GuardResult]
 
 
@@ -140,6 +145,7 @@ class JobSummary(Shape):
     name: str
     project_id: str
     base_model: str
+    method: str
     rewards: list[str]
     priority: Literal["low", "normal", "high"]
     status: Status

@@ -1,10 +1,12 @@
-"""Base models and rewards, built in and the operator's own."""
+"""Base models, rewards and methods, built in and the operator's own."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import jsonschema
+import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
@@ -13,6 +15,7 @@ from tests.api.teams import Team, new_key
 from tests.factories import document
 from vader_core import weights_lock
 from vader_core.catalogue import BUILT_IN, TINY_WEIGHTS, Catalogue
+from vader_core.method_spec import GRADIENT_FREE, SETTINGS
 
 
 def test_base_models_tell_limits_and_defaults_and_no_folder(client: TestClient) -> None:
@@ -51,9 +54,59 @@ def test_rewards_tell_targets_and_parameters(client: TestClient) -> None:
     assert str(TINY_WEIGHTS) not in json.dumps(page)
 
 
+def test_methods_tell_their_rewards_and_settings(client: TestClient) -> None:
+    page = client.get("/v1/methods").json()
+    assert [row["id"] for row in page["data"]] == [*SETTINGS]
+    for row in page["data"]:
+        assert client.get(f"/v1/methods/{row['id']}").json() == row
+        assert row["title"]
+        assert row["summary"]
+        assert row["paper"].startswith("arXiv ")
+        assert row["needs_differentiable_reward"] is (row["id"] not in GRADIENT_FREE)
+        settings = row["settings_schema"]["properties"]
+        assert settings["type"]["const"] == row["id"]
+        assert all("default" in schema for name, schema in settings.items() if name != "type")
+    assert settings["group_size"]["default"] == 4
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_method_s_schema_takes_what_jobs_are_resolved_to(client: TestClient, name: str) -> None:
+    asked = document(method={"type": name})
+    resolved = client.post("/v1/jobs", json=asked, headers=new_key()).json()["resolved_spec"]
+    schema = client.get(f"/v1/methods/{name}").json()["settings_schema"]
+    jsonschema.validate(resolved["method"], schema)
+    assert set(resolved["method"]) == set(schema["properties"])
+
+
+def test_a_black_box_reward_names_the_methods_that_fit(client: TestClient) -> None:
+    asked = document(rewards=[{"reward": "jpeg-size"}])
+    answer = client.post("/v1/jobs", json=asked, headers=new_key())
+    assert answer.status_code == 422
+    (fault,) = answer.json()["errors"]
+    assert (fault["pointer"], fault["code"]) == ("/rewards/0/reward", "not_differentiable")
+    assert ", ".join(GRADIENT_FREE) in fault["detail"]
+    for name in GRADIENT_FREE:
+        fits = client.post("/v1/jobs", json={**asked, "method": {"type": name}}, headers=new_key())
+        assert fits.status_code == 202, fits.text
+
+
+def test_an_unknown_method_is_told_the_nearest(client: TestClient) -> None:
+    answer = client.post("/v1/jobs", json=document(method={"type": "gpro"}), headers=new_key())
+    (fault,) = answer.json()["errors"]
+    assert (fault["pointer"], fault["nearest"]) == ("/method/type", ["grpo", "dpo"])
+
+
 def test_unknown_rows_are_not_found(client: TestClient) -> None:
-    for path in ("base-models/none", "base-models/tiny-wan@9", "rewards/none", "rewards/@1"):
+    for path in (
+        "methods/none",
+        "base-models/none",
+        "base-models/tiny-wan@9",
+        "rewards/none",
+        "rewards/@1",
+    ):
         assert client.get(f"/v1/{path}").status_code == 404
+    told = client.get("/v1/methods/gprpo").json()["detail"]
+    assert all(name in told for name in SETTINGS)
 
 
 def test_rows_say_where_their_weights_come_from_and_whether_they_are_here(

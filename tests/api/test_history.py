@@ -46,6 +46,8 @@ def test_a_job_that_ended_well_shows_its_verdict_adapter_and_spending(
     assert job["evaluation"]["verdict"] == "improved"
     assert job["evaluation"]["delta_ci95"] == [0.05, 0.15]
     assert job["evaluation"]["baseline_heldout_reward"] == 0.5
+    needed = job["evaluation"]["pairs_needed"]
+    assert (needed["prompts"], needed["pairs"], needed["half_width"]) == (7, 14, 0.05)
     assert job["latest_metrics"]["step"] == 20
     assert job["adapter"]["files_url"] == f"/v1/adapters/{job['adapter']['id']}/files"
     assert job["sheet"]["url"] == f"{succeeded['self']}/sheet"
@@ -112,7 +114,9 @@ def test_evaluations_are_listed_with_the_final_verdict(
     assert [found["kind"] for found in body["rounds"]] == ["base", "final"]
     assert body["verdict"] == "improved"
     assert body["final"]["difference"]["delta"] == pytest.approx(0.1)
+    assert body["final"]["pairs_needed"]["pairs"] == 14
     assert body["rounds"][0]["difference"] is None
+    assert body["rounds"][0]["pairs_needed"] is None
 
 
 def test_attempts_tell_hardware_versions_and_outcome(

@@ -11,7 +11,7 @@ from tests.api.teams import Team, new_key, post_job
 from tests.factories import document
 
 # Ids that belong to no project: rows of the catalogue, kinds of problems, signed objects.
-OF_EVERYBODY = {"base_model_id", "reward_id", "kind", "key"}
+OF_EVERYBODY = {"base_model_id", "reward_id", "method_id", "kind", "key"}
 
 
 def ids_of(client: TestClient, store: ObjectStore) -> dict[str, str]:

@@ -17,6 +17,7 @@ from tests import lives
 from tests.api import outputs
 from tests.api.teams import Team, make_team, new_key, post_job
 from tests.factories import document
+from vader_core.method_spec import SETTINGS
 
 
 def rows_stored() -> int:
@@ -70,7 +71,7 @@ def test_all_faults_come_at_once_and_nothing_is_stored(client: TestClient) -> No
     assert found["/base_model"]["nearest"][0] == "tiny-wan@1"
     assert "tiny-unet@1" in found["/base_model"]["detail"]
     assert found["/rewards/0/reward"]["code"] == "unknown_reward"
-    assert found["/rewards/1/reward"]["code"] == "not_differentiable"
+    assert found["/rewards/1/reward"]["code"] == "guard_only"
     assert found["/prompts/prompt_set"]["code"] == "unknown_prompt_set"
     assert found["/budget/max_steps"]["code"] == "greater_than_equal"
     assert found["/labels/team"]["code"] == "illegal_character"
@@ -238,10 +239,18 @@ def test_paging_shows_every_job_once_while_others_are_made(client: TestClient) -
     assert "spec" not in page.json()["data"][0]
 
 
+def test_a_filter_by_an_unknown_method_names_the_known_ones(client: TestClient) -> None:
+    answer = client.get("/v1/jobs", params={"method": "gprpo"})
+    assert answer.status_code == 422
+    (fault,) = answer.json()["errors"]
+    assert (fault["parameter"], fault["location"]) == ("method", "query")
+    assert all(name in fault["detail"] for name in SETTINGS)
+
+
 def test_the_list_is_narrowed_by_its_filters(client: TestClient, other_team: Team) -> None:
     ads = post_job(client, name="Ads one", labels={"team": "ads", "ticket": "7"})
     wan = post_job(client, name="Wan", base_model="tiny-wan", video={"num_frames": 9})
-    text = post_job(client, rewards=[{"reward": "tiny-text-match"}])
+    text = post_job(client, rewards=[{"reward": "tiny-text-match"}], method={"type": "nft"})
     client.post(text["links"]["cancel"], headers=new_key())
 
     def found(**parameters: object) -> list[str]:
@@ -255,6 +264,9 @@ def test_the_list_is_narrowed_by_its_filters(client: TestClient, other_team: Tea
     assert found(base_model="tiny-wan") == [wan["id"]]
     assert found(base_model="tiny-wan@2") == []
     assert found(reward="tiny-text-match@1") == [text["id"]]
+    assert found(method="nft") == [text["id"]]
+    assert found(method="reward_gradient") == [wan["id"], ads["id"]]
+    assert (text["method"], ads["method"]) == ("nft", "reward_gradient")
     assert found(status=["cancelled", "failed"]) == [text["id"]]
     assert found(q="ADS") == [ads["id"]]
     assert len(found(created_by=ads["created_by"]["id"], created_before=soon)) == 3

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from domain.errors import DomainError
 from tests.api.teams import Team
+from vader_core.method_spec import SETTINGS
 
 KEYLESS = ("/livez", "/readyz", "/problems/{kind}", "/v1/objects/{key}")
 
@@ -47,7 +48,7 @@ def test_every_operation_has_a_tidy_id_a_description_and_its_answers(
                 if media_type != "application/json":
                     assert body["schema"] == {"type": "string", "format": "binary"}
                     continue
-                assert body["example"]
+                assert body["examples"]
                 assert body["schema"]["$ref"].rpartition("/")[2] in schema["components"]["schemas"]
             headers = {parameter["name"]: parameter for parameter in operation["parameters"]}
             assert headers["Idempotency-Key"]["required"] is True
@@ -81,9 +82,24 @@ def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
 def test_the_examples_are_accepted(client: TestClient, schema: dict[str, Any]) -> None:
     for path in ("/v1/jobs", "/v1/prompt-sets"):
         operation = schema["paths"][path]["post"]
-        example = operation["requestBody"]["content"]["application/json"]["example"]
-        answer = client.post(path, json=example, headers={"Idempotency-Key": path})
-        assert answer.is_success, answer.text
+        examples = operation["requestBody"]["content"]["application/json"]["examples"]
+        for name, example in examples.items():
+            headers = {"Idempotency-Key": f"{path} {name}"}
+            answer = client.post(path, json=example["value"], headers=headers)
+            assert answer.is_success, answer.text
+
+
+def test_job_examples_cover_both_kinds_of_methods_and_the_schema_tells_all_apart(
+    schema: dict[str, Any],
+) -> None:
+    body = schema["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
+    assert {"reward_gradient", "grpo"} <= {
+        example["value"]["method"]["type"] for example in body["examples"].values()
+    }
+    method = schema["components"]["schemas"]["JobSpec"]["properties"]["method"]
+    assert set(method["discriminator"]["mapping"]) == set(SETTINGS)
+    offered = {reference["$ref"] for reference in method["oneOf"]}
+    assert set(method["discriminator"]["mapping"].values()) == offered
 
 
 def test_every_code_that_clients_can_meet_is_described(client: TestClient) -> None:

@@ -73,6 +73,35 @@ def reward_body(**changes: object) -> dict[str, object]:
     return {**body, **changes}
 
 
+def method_body(**changes: object) -> dict[str, object]:
+    settings = {
+        "type": {"const": "grpo"},
+        "group_size": {
+            "type": "integer",
+            "minimum": 2,
+            "default": 8,
+            "description": "Videos of a prompt.",
+        },
+        "lr_schedule": {"enum": ["constant", "cosine"], "default": "constant"},
+        "train_steps": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
+        "frames": {"$ref": "#/$defs/Frames", "default": {"mode": "all"}},
+        "relative_prompt": {"anyOf": [{"$ref": "#/$defs/RelativePrompt"}, {"type": "null"}]},
+    }
+    parts = {
+        "Frames": {"properties": {"n": {"type": "integer", "description": "How many."}}},
+        "RelativePrompt": {"properties": {"wanted": {"type": "string"}}},
+    }
+    body: dict[str, object] = {
+        "id": "grpo",
+        "title": "Flow-GRPO",
+        "summary": "Policy gradient within groups.",
+        "needs_differentiable_reward": False,
+        "settings_schema": {"type": "object", "properties": settings, "$defs": parts},
+        "paper": "arXiv 2505.05470",
+    }
+    return {**body, **changes}
+
+
 def base_model_body(**changes: object) -> dict[str, object]:
     steps = {"minimum": 16, "maximum": 64, "multiple": 8, "offset": 0, "values": []}
     body: dict[str, object] = {

@@ -109,10 +109,14 @@ def test_an_answer_of_something_else_is_told_apart_from_a_refusal(reply: Reply) 
 
 def test_filters_of_a_list_become_parameters() -> None:
     with talking(json_reply({"data": [job_body()], "has_more": False})) as (vader, script):
-        page = vader.jobs(status=["queued", "running"], labels={"team": "ads"}, limit=5)
+        page = vader.jobs(
+            status=["queued", "running"], method="nft", labels={"team": "ads"}, limit=5
+        )
     assert page.data[0].id == JOB_ID
     query = script.asked[0].path.partition("?")[2].split("&")
-    assert sorted(query) == ["label.team=ads", "limit=5", "status=queued", "status=running"]
+    assert sorted(query) == [
+        *("label.team=ads", "limit=5", "method=nft", "status=queued", "status=running")
+    ]
 
 
 def test_a_job_without_an_adapter_says_so(tmp_path: Path) -> None:

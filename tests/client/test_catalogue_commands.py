@@ -1,4 +1,4 @@
-"""`vader base-models`, `vader rewards` and `vader uploads` against a scripted service."""
+"""`vader base-models`, `rewards`, `methods` and `uploads` against a scripted service."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.client.scripted_server import Asked, Reply, json_reply, problem_reply
 from tests.client.shapes import (
     base_model_body,
     job_body,
+    method_body,
     reward_body,
     scoring_body,
     upload_body,
@@ -31,9 +32,11 @@ SCORED = [
 ]
 
 
-def vader(*words: str, replies: tuple[Reply, ...]) -> tuple[Result, list[Asked]]:
+def vader(
+    *words: str, replies: tuple[Reply, ...], columns: str = "200"
+) -> tuple[Result, list[Asked]]:
     with serving(*replies) as script:
-        environment = {"VADER_URL": script.url, "VADER_API_KEY": "key", "COLUMNS": "200"}
+        environment = {"VADER_URL": script.url, "VADER_API_KEY": "key", "COLUMNS": columns}
         return CliRunner().invoke(app, [*words], env=environment), script.asked
 
 
@@ -72,6 +75,35 @@ def test_rewards_are_listed_and_shown() -> None:
     assert "org/name at unpinned, not installed" in shown.stdout
 
 
+def test_methods_are_listed_and_shown() -> None:
+    pages = page(method_body(), method_body(id="rg", needs_differentiable_reward=True))
+    listed, asked = vader("methods", "list", replies=(pages,))
+    assert listed.exit_code == 0, listed.output
+    assert asked[0].path == "/v1/methods"
+    assert [line.split()[:2] for line in listed.stdout.splitlines()[1:]] == [
+        ["grpo", "any"],
+        ["rg", "differentiable"],
+    ]
+    shown, asked = vader("methods", "show", "grpo", replies=(json_reply(method_body()),))
+    assert asked[0].path == "/v1/methods/grpo"
+    assert "Flow-GRPO" in shown.stdout
+    told = shown.stdout.splitlines()
+    place = told.index("group_size: default 8; integer >= 2")
+    assert told[place + 1] == "    Videos of a prompt."
+    assert "constant, cosine" in shown.stdout
+    assert "integer >= 1 or null" in shown.stdout
+    assert told[told.index("frames.n: needed; integer") + 1] == "    How many."
+    assert "relative_prompt.wanted: needed; string" in told
+
+
+def test_a_table_that_is_no_terminals_has_a_line_for_every_row() -> None:
+    reward = reward_body(id="a-reward-with-a-rather-long-name", title="A title. " * 20)
+    result, _ = vader("rewards", "list", replies=(page(reward),), columns="80")
+    (line,) = result.stdout.splitlines()[1:]
+    assert line.startswith("a-reward-with-a-rather-long-name")
+    assert line.rstrip().endswith(("A title. " * 20).strip())
+
+
 @pytest.mark.parametrize(
     ("words", "reply"),
     [
@@ -79,6 +111,8 @@ def test_rewards_are_listed_and_shown() -> None:
         (("base-models", "show", "x"), json_reply(base_model_body())),
         (("rewards", "list"), page(reward_body())),
         (("rewards", "show", "x"), json_reply(reward_body())),
+        (("methods", "list"), page(method_body())),
+        (("methods", "show", "x"), json_reply(method_body())),
         (("uploads", "list"), page(upload_body())),
     ],
 )

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.console import Console
 from typer.testing import CliRunner
 
 from client.cli import app
+from client.models import Job
+from client.render import show_jobs
 from tests.client.scripted_server import (
     Reply,
     json_reply,
@@ -23,6 +27,13 @@ VERDICT = {
     "delta": 0.2,
     "delta_ci95": [0.1, 0.3],
     "verdict": "improved",
+    "pairs_needed": {
+        "wanted": "given",
+        "half_width": 0.05,
+        "prompts": 24,
+        "pairs": 48,
+        "unknown_because": None,
+    },
     "guards": [
         {"reward": "diversity@1", "ratio_to_base": 0.97, "min_ratio_to_base": 0.8, "ok": True},
         {"reward": "clip-score@1", "rule": "drop", "drop": 0.62, "max_drop": 0.5, "ok": False},
@@ -65,9 +76,49 @@ def test_a_job_that_is_watched_ends_with_verdict_interval_and_guards(job_file: s
     assert result.exit_code == 0
     assert "improved: the adapter scores higher" in result.stdout
     assert "+0.2000, 95 % interval [+0.1000, +0.3000]" in result.stdout
+    assert "about 48 needed (24 prompts) for an interval of +-0.0500, as asked" in result.stdout
     assert "diversity@1 holds: 0.97 of the base model's, at least 0.80" in result.stdout
     broken = "clip-score@1 BROKEN: -0.62 deviations of the base model's videos, at least -0.50"
     assert broken in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("needed", "told"),
+    [
+        (
+            {"wanted": "seen_difference", "half_width": 0.2, "prompts": 5, "pairs": 10},
+            "about 10 needed (5 prompts) for an interval of +-0.2000, to tell this difference from 0",
+        ),
+        ({"unknown_because": "too_few_prompts"}, "fewer than 3 held-out prompts"),
+        ({"unknown_because": "no_difference"}, "there is no difference"),
+        ({"unknown_because": "something new"}, "is not known"),
+    ],
+)
+def test_a_job_that_is_shown_says_how_many_pairs_it_needs(
+    needed: dict[str, object], told: str
+) -> None:
+    job = job_body(evaluation={**VERDICT, "pairs_needed": needed})
+    assert told in _vader("jobs", "get", JOB_ID, replies=(json_reply(job),)).stdout
+
+
+def test_a_job_of_which_no_adapter_was_evaluated_shows_the_base_model_alone() -> None:
+    base = {"kind": "base", "baseline_heldout_reward": 0.4, "heldout_reward": 0.4}
+    job = job_body(status="cancelled", terminal=True, evaluation=base)
+    told = _vader("jobs", "get", JOB_ID, replies=(json_reply(job),)).stdout.splitlines()
+    assert "held-out    base 0.4000" in told
+
+
+def test_a_narrow_terminal_cuts_neither_ids_nor_names() -> None:
+    name = "a-name-that-is-far-too-long-for-the-rest-of-the-line"
+    screen = StringIO()
+    console = Console(file=screen, width=60, force_terminal=True, color_system=None)
+    show_jobs(console, [Job.model_validate(job_body(name=name))])
+    cells = [line.split() for line in screen.getvalue().splitlines()]
+    assert cells[1][0] == JOB_ID
+    start = screen.getvalue().splitlines()[0].index("name")
+    width = screen.getvalue().splitlines()[0].index("status") - start
+    lines = screen.getvalue().splitlines()[1:]
+    assert "".join(line[start : start + width].strip() for line in lines) == name
 
 
 def test_json_output_of_watch_is_events_then_the_job() -> None:
@@ -114,17 +165,20 @@ def test_text_of_others_is_not_taken_for_markup() -> None:
 
 def test_a_list_shows_a_row_for_each_job() -> None:
     page = {"data": [job_body(name="one"), job_body(name="two")], "has_more": False}
-    result = _vader("jobs", "list", "--status", "queued", replies=(json_reply(page),))
+    result = _vader(
+        "jobs", "list", "--status", "queued", "--method", "nft", replies=(json_reply(page),)
+    )
     assert result.exit_code == 0
     assert "one" in result.stdout
     assert "two" in result.stdout
 
 
 def test_a_cancelled_job_is_shown() -> None:
-    reply = json_reply(job_body(status="cancelling"), status=202)
+    reply = json_reply(job_body(status="cancelling", method="nft"), status=202)
     result = _vader("jobs", "cancel", JOB_ID, replies=(reply,))
     assert result.exit_code == 0
     assert "cancelling" in result.stdout
+    assert "method      nft" in result.stdout
 
 
 def test_a_download_that_does_not_match_fails_and_keeps_nothing(tmp_path: Path) -> None:

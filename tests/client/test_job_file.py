@@ -46,23 +46,28 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         read_job(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.name)
 def test_every_example_is_a_job_the_service_takes(path: Path, tmp_path: Path) -> None:
-    catalogue = catalogue_with_weights(tmp_path)
+    catalogue = catalogue_with_weights(path.parent / "catalogue.json", tmp_path)
     spec = check(read_job(path), catalogue, lambda _: None)
     training, heldout = split(spec.prompts.inline or [], spec.prompts.heldout_fraction)
     assert training
-    assert len(heldout) >= spec.evaluation.num_prompts
+    # Fewer carry no verdict, and none that is held out is left unused.
+    assert 3 <= len(heldout) <= spec.evaluation.num_prompts
 
 
-def catalogue_with_weights(folder: Path) -> Catalogue:
-    """The catalogue of an installation into which everything was fetched."""
-    catalogue = Catalogue.load(EXAMPLES / "catalogue.json", weights_dir=folder)
-    rows = [*catalogue.base_models.values(), *catalogue.rewards.values()]
-    for row in rows:
-        if row.folder is not None and row.folder.is_relative_to(folder):
-            row.folder.mkdir(exist_ok=True)
-            (row.folder / "model_index.json").touch()
+def catalogue_with_weights(extra: Path, folder: Path) -> Catalogue:
+    """The catalogue, rows of `extra` among it, of an installation into which everything was fetched."""
+    catalogue = Catalogue.load(extra, weights_dir=folder)
+    folders = [row.folder for row in catalogue.base_models.values()]
+    folders += [row.folder for row in catalogue.rewards.values() if row.folder is not None]
+    installed = [path / "model_index.json" for path in folders if path.is_relative_to(folder)]
+    for row in catalogue.base_models.values():
+        for form in row.variants.values():
+            installed += [file for file in (form.file, form.second_file) if file is not None]
+    for file in installed:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
     return catalogue
 
 

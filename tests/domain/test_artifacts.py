@@ -3,12 +3,13 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select
 
 from domain import artifacts, db, events
 from domain.claims import Claim
 from domain.errors import NotFound
 from domain.ids import to_public
-from domain.tables import Adapter, Attempt, Checkpoint, Sample
+from domain.tables import Adapter, Attempt, Checkpoint, Event, Sample
 from tests import lives, trainer_lines
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -117,6 +118,18 @@ def test_a_second_adapter_takes_the_place_of_the_first_under_the_same_id() -> No
         adapter = artifacts.adapter_of(session, job_id=claim.job_id)
     assert adapter is not None
     assert adapter.prefix == "second"
+
+
+def test_the_adapter_that_an_early_stop_went_back_to_has_its_own_step() -> None:
+    claim = lives.training()
+    restored = trainer_lines.evaluation().model_copy(update={"adapter_step": 10})
+    lives.told(claim, restored, trainer_lines.done())
+    with db.transaction() as session:
+        done = trainer_lines.done()
+        adapter = artifacts.add_adapter(session, **holder(claim), line=done, prefix="k")
+        assert (done.step, adapter.step) == (20, 10)
+        told = session.scalars(select(Event).where(Event.type == "job.adapter_ready")).one()
+        assert (told.step, told.message) == (10, "The adapter of step 10 is stored.")
 
 
 def test_a_log_is_noted_on_its_attempt() -> None:

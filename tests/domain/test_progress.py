@@ -67,6 +67,17 @@ def test_a_step_counts_is_drawn_and_is_told() -> None:
     assert [(event.step, event.attempt) for event in told] == [(1, 1), (2, 1)]
 
 
+def test_the_denoisers_work_and_the_methods_own_figures_are_drawn() -> None:
+    claim = lives.training()
+    lives.told(claim, step(1, figures={"clip_fraction": 0.25}), step(2))
+    drawn = points(claim, "denoiser_forwards", "method.clip_fraction")
+    assert [(point.key, point.step, point.value) for point in drawn] == [
+        ("denoiser_forwards", 1, 72.0),
+        ("denoiser_forwards", 2, 144.0),
+        ("method.clip_fraction", 1, 0.25),
+    ]
+
+
 def test_a_batch_that_is_sent_twice_counts_once() -> None:
     claim = lives.training()
     lives.told(claim, step(1), step(2))
@@ -104,6 +115,10 @@ def test_an_evaluation_is_kept_drawn_and_told() -> None:
         ("heldout_reward", 0, 0.5),
         ("heldout_reward", 20, 0.6),
     ]
+    assert [event.message for event in history(claim, "job.evaluation_done")] == [
+        "Held-out reward 0.5000 over 4 pairs.",
+        "Held-out reward 0.6000 over 4 pairs. About 14 pairs for an interval of +-0.0500.",
+    ]
 
 
 def test_an_evaluation_that_is_sent_twice_is_kept_once() -> None:
@@ -113,6 +128,17 @@ def test_an_evaluation_that_is_sent_twice_is_kept_once() -> None:
     with db.read() as session:
         kept = artifacts.evaluations(session, job_id=claim.job_id)
     assert [row.heldout_reward for row in kept] == [0.7]
+
+
+def test_a_restored_adapter_leaves_the_points_of_the_one_that_was_left() -> None:
+    claim = lives.training()
+    lives.told(claim, evaluation(kind="periodic", reward=0.55))
+    restored = evaluation(reward=0.7).model_copy(update={"adapter_step": 10})
+    job = lives.told(claim, restored)
+    assert job.evaluation is not None
+    assert job.evaluation["adapter_step"] == 10
+    drawn = points(claim, "heldout_reward")
+    assert [(p.step, p.value) for p in drawn] == [(20, 0.55)]
 
 
 def test_a_warning_is_told_and_files_wait_for_their_upload() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,26 @@ def test_a_downgrade_leaves_nothing_behind(empty_database_url: str, engine: Engi
     upgrade(empty_database_url)
     command.downgrade(config(empty_database_url), "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
+
+
+def test_jobs_that_are_there_keep_their_method(empty_database_url: str, engine: Engine) -> None:
+    command.upgrade(config(empty_database_url), "0002")
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO projects (id, name) VALUES (gen_random_uuid(), 'p')"))
+        connection.execute(
+            text(
+                "INSERT INTO jobs (id, project_id, name, labels, priority, base_model, rewards, asked_spec,"
+                " spec, budget, spec_hash, trace_id, status, phase, steps_total)"
+                " SELECT gen_random_uuid(), id, 'old', '{}', 1, 'tiny-unet@1', '{tiny-action@1}', '{}',"
+                " CAST(:spec AS jsonb), '{}', '', '', 'queued', 'queued', 1 FROM projects"
+            ),
+            {"spec": json.dumps({"method": {"type": "reward_gradient"}})},
+        )
+    upgrade(empty_database_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT method FROM jobs")).scalars().all() == [
+            "reward_gradient"
+        ]
 
 
 def test_keys_that_could_write_prompt_sets_may_upload_after_the_upgrade(

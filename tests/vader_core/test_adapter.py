@@ -64,7 +64,7 @@ def exported(trained: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def latents_of(scene: Scene) -> torch.Tensor:
     return rollout.generate(
-        scene.base, scene.conditions, scene.noise, scene.video, step_noise=generators(2)
+        rollout.Batch(scene.base, scene.conditions, scene.noise, scene.video, generators(2))
     )
 
 
@@ -147,7 +147,7 @@ def test_fresh_adapter_changes_nothing_and_depends_on_the_seed_alone() -> None:
     case = scene("tiny-unet", torch.float32)
     fresh = base_model("tiny-unet", torch.float32)
     bare = rollout.generate(
-        fresh, case.conditions, case.noise, case.video, step_noise=generators(2)
+        rollout.Batch(fresh, case.conditions, case.noise, case.video, generators(2))
     )
     torch.manual_seed(0)
     one = adapters.attach(fresh, Adapter(rank=4), seed=5)

@@ -8,8 +8,9 @@ from vader_core import rollout
 from vader_core.catalogue import BUILT_IN, BaseModelRow
 from vader_core.errors import CatalogueUnusable
 from vader_core.families import family_of
+from vader_core.method_spec import RewardGradient
 from vader_core.resolve import with_defaults
-from vader_core.spec import Prompt, RewardGradient, Video
+from vader_core.spec import Prompt, Video
 
 TEXTS = ["a red circle moving left", "a blue square moving up"]
 PROMPTS = [Prompt(prompt=text) for text in TEXTS]
@@ -78,12 +79,8 @@ def test_half_precision_keeps_decoder_latents_and_gradient_in_float32(name: str)
         assert case.base.pipeline.vae.dtype == torch.float32
         method = RewardGradient(prediction_penalty=1.0)
         sampled = rollout.sample(
-            case.base,
-            case.conditions,
-            case.noise,
-            case.video,
+            rollout.Batch(case.base, case.conditions, case.noise, case.video, generators(2)),
             method=method,
-            step_noise=generators(2),
         )
         assert sampled.latents_BCfHW.dtype == torch.float32
         assert sampled.penalty is not None

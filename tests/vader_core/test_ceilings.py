@@ -21,6 +21,7 @@ def used(**changes: object) -> Used:
         "queries_per_step": 8,
         "seconds_per_step": 2.0,
         "base_evaluation_s": 4.0,
+        "evaluation_due": False,
     }
     return Used(**{**facts, **changes})  # type: ignore[arg-type]
 
@@ -62,6 +63,13 @@ def test_time_is_kept_back_for_the_final_evaluation(*, left_s: float, stops: boo
         expected = reason if stops else None
         assert reached(ceiling, used(), cost_gpu_seconds=None) == expected
     assert reached(budget(), used(), cost_gpu_seconds=50 + left_s) == ("cost" if stops else None)
+
+
+# Another evaluation of 5 s comes before the step.
+@pytest.mark.parametrize(("left_s", "reason"), [(14.9, "gpu_seconds"), (15.1, None)])
+def test_time_is_kept_back_for_an_evaluation_that_is_due(left_s: float, reason: str | None) -> None:
+    ceiling = budget(max_gpu_seconds=50 + left_s)
+    assert reached(ceiling, used(evaluation_due=True), cost_gpu_seconds=None) == reason
 
 
 def test_the_clock_counts_what_earlier_attempts_spent() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from vader_core import seeds
 from vader_core.frames import choose, every_frame
-from vader_core.spec import Frames
+from vader_core.method_spec import Frames
 
 
 def generators(count: int) -> list[torch.Generator]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -21,9 +22,11 @@ from tests.vader_core.tiny_models import (
 from vader_core import frames, rollout
 from vader_core.catalogue import BUILT_IN, RewardRow
 from vader_core.errors import RewardNotFinite
+from vader_core.frames import Chosen
 from vader_core.gradient import GradientResult, staged_gradient
+from vader_core.method_spec import Frames, RelativePrompt, RewardGradient
 from vader_core.rewards import Term, WeightedSum
-from vader_core.spec import Frames, Prompt, RewardGradient
+from vader_core.spec import Prompt
 
 STEPS = 3
 TOLERANCE = 1e-6
@@ -63,14 +66,13 @@ def staged(
         chosen, num_frames=scene.video.num_frames or 0, generators=generators(2, "frames")
     )
     sampled = rollout.sample(
-        scene.base,
-        scene.conditions,
-        scene.noise,
-        scene.video,
+        rollout.Batch(scene.base, scene.conditions, scene.noise, scene.video, generators(2)),
         method=method,
-        step_noise=generators(2),
     )
-    result = staged_gradient(sampled, reward, PROMPTS, frame_indices_BF=indices, method=method)
+    weights = frames.weights(chosen, indices, num_frames=scene.video.num_frames or 0)
+    result = staged_gradient(
+        sampled, reward, PROMPTS, chosen=Chosen(indices, weights), method=method
+    )
     return gradients(scene.adapter), result
 
 
@@ -116,6 +118,68 @@ def test_staged_gradient_equals_plain_autograd(
             )
             assert relative_error(found, expected) < TOLERANCE
             assert result.loss == pytest.approx(float(loss.detach()), rel=1e-6)
+
+
+VARIANTS = {
+    "weighed frames": ({}, Frames(centre_decay=2.0)),
+    "relative prompt": (
+        {"relative_prompt": RelativePrompt(wanted="a red circle", unwanted="moving up")},
+        Frames(),
+    ),
+    "worst case": ({"worst_case_radius": 0.02}, Frames()),
+    "all together": (
+        {
+            "relative_prompt": RelativePrompt(wanted="a red circle", unwanted="moving up"),
+            "worst_case_radius": 0.02,
+        },
+        Frames(mode="random", n=2, centre_decay=2.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 3])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants_of_what_is_climbed_equal_plain_autograd(
+    sampled_scene: Scene, variant: str, chunk_frames: int
+) -> None:
+    fields, chosen = VARIANTS[variant]
+    indices = frames.choose(chosen, num_frames=3, generators=generators(2, "frames"))
+    loss = plain_autograd.variant_loss(
+        sampled_scene,
+        plain_autograd.sampled(sampled_scene, differentiable_steps=1),
+        image_rewards(),
+        indices,
+        centre_decay=chosen.centre_decay,
+        **fields,
+    )
+    loss.backward()
+    expected = gradients(sampled_scene.adapter)
+    found, result = staged(
+        sampled_scene,
+        image_rewards(),
+        chosen,
+        decode_chunk_frames=chunk_frames,
+        guidance_gradient="both",
+        **fields,
+    )
+    # A difference of two scores that are alike keeps fewer of their digits.
+    assert relative_error(found, expected) < 10 * TOLERANCE
+    assert result.loss == pytest.approx(float(loss.detach()), rel=1e-4)
+
+
+def test_only_the_video_below_the_cap_is_climbed(sampled_scene: Scene) -> None:
+    """Between the scores of the two videos, against plain autograd through the capped objective."""
+    plain = image_rewards().terms[0]
+    _, result = staged(sampled_scene, WeightedSum([plain]), Frames())
+    middle = float(result.per_reward[plain.name].mean())
+    capped = WeightedSum([dataclasses.replace(plain, cap=middle)])
+    latents = plain_autograd.sampled(sampled_scene, differentiable_steps=1)
+    loss = plain_loss(sampled_scene, capped, Frames(), latents)
+    loss.backward()
+    expected = gradients(sampled_scene.adapter)
+    found, result = staged(sampled_scene, capped, Frames(), guidance_gradient="both")
+    assert relative_error(found, expected) < TOLERANCE
+    assert float(result.total_B.max()) == pytest.approx(middle)
 
 
 def test_frames_per_chunk_change_nothing(sampled_scene: Scene) -> None:
@@ -170,13 +234,14 @@ def test_gradients_of_micro_batches_add_up(sampled_scene: Scene) -> None:
         one = part(sampled_scene, video)
         method = RewardGradient()
         sampled = rollout.sample(
-            one.base, one.conditions, one.noise, one.video, method=method, step_noise=generators(1)
+            rollout.Batch(one.base, one.conditions, one.noise, one.video, generators(1)),
+            method=method,
         )
         staged_gradient(
             sampled,
             image_rewards(),
             PROMPTS[video : video + 1],
-            frame_indices_BF=frames.every_frame(num_frames=3, batch=1),
+            chosen=Chosen(frames.every_frame(num_frames=3, batch=1)),
             method=method,
             loss_scale=0.5,
         )

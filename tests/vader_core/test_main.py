@@ -307,4 +307,5 @@ def test_a_cost_ceiling_without_a_price_is_told(trainer: Trainer) -> None:
         budget={"max_steps": 1, "max_cost": {"amount": "1"}},
         evaluation={"num_prompts": 1, "seeds": [1]},
     )
-    assert [line.code for line in of_type(seen, lines.Warned)] == ["cost_not_priced"]
+    codes = [line.code for line in of_type(seen, lines.Warned)]
+    assert codes == ["cost_not_priced", "too_few_heldout_prompts"]

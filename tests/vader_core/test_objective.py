@@ -47,6 +47,35 @@ def test_a_term_with_an_aim_falls_on_both_sides_of_it() -> None:
     assert torch.equal(term.objective(score), term.contribution(score))
 
 
+def test_a_term_with_a_cap_counts_no_more_than_that() -> None:
+    score = torch.tensor([0.3, 0.5, 0.6], requires_grad=True)
+    term = Term(brightness(), weight=2.0, cap=0.5)
+    assert torch.allclose(term.contribution(score), torch.tensor([0.6, 1.0, 1.0]))
+    (slope,) = torch.autograd.grad(term.objective(score).sum(), score)
+    assert float(slope[0]) == 2.0
+    assert float(slope[2]) == 0.0
+
+
+def test_a_capped_probability_is_climbed_by_its_logarithm_up_to_the_cap() -> None:
+    score = torch.tensor([0.25, 0.6], requires_grad=True)
+    term = Term(brightness(objective="log_score"), cap=0.5)
+    assert torch.allclose(term.contribution(score), torch.tensor([0.25, 0.5]))
+    assert torch.allclose(term.objective(score), torch.tensor([0.25, 0.5]).log())
+    (slope,) = torch.autograd.grad(term.objective(score).sum(), score)
+    assert slope.tolist() == [4.0, 0.0]
+
+
+def test_a_cap_does_not_change_the_scale_that_the_base_models_spread_gives() -> None:
+    scores = {"motion": [0.1, 0.3, 0.8]}
+    scales = [
+        Objective(
+            WeightedSum([Term(brightness(), cap=cap)]), [], unscaled=frozenset({"motion"})
+        ).measure_scales(scores)
+        for cap in (None, 0.05)
+    ]
+    assert scales[0] == scales[1]
+
+
 def test_probabilities_are_climbed_by_their_logarithm_and_reported_as_they_are() -> None:
     term = Term(brightness(objective="log_score"), weight=2.0)
     score = torch.tensor([0.5, 0.0])

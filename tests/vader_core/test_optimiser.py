@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from vader_core.errors import CheckpointUnusable
+from vader_core.method_spec import RewardGradient
 from vader_core.optimiser import Optimiser
-from vader_core.spec import RewardGradient
 
 METHOD = RewardGradient(learning_rate=0.1, weight_decay=0.01)
 

@@ -16,6 +16,7 @@ from vader_core.catalogue import (
     Weights,
 )
 from vader_core.faults import Fault, InvalidSpec
+from vader_core.method_spec import RewardGradient
 from vader_core.resolve import check
 from vader_core.spec import Guard, JobSpec, Prompt
 
@@ -83,7 +84,7 @@ def test_all_faults_come_at_once_with_pointers_and_legal_values() -> None:
         "/webhookUrl",
     }
     assert found["/rewards/0/reward"].nearest[0] == "tiny-action@1"
-    assert found["/rewards/1/reward"].code == "not_differentiable"
+    assert found["/rewards/1/reward"].code == "guard_only"
     assert set(found["/video/width"].nearest) == {24, 32}
     assert found["/video/num_frames"].nearest[0] == 24
     assert found["/method/differentiable_steps"].nearest == [3]
@@ -135,12 +136,9 @@ def test_parameters_that_a_reward_does_not_take_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["reference-distance", "jpeg-size"])
-def test_rewards_without_a_gradient_are_guards_only(name: str) -> None:
+def test_every_reward_can_be_a_guard(name: str) -> None:
     (guard,) = resolved(guards=[{"reward": name}]).guards or []
     assert guard.reward == f"{name}@1"
-    assert (
-        faults(a_spec(rewards=[{"reward": name}]))["/rewards/0/reward"].code == "not_differentiable"
-    )
 
 
 def test_a_guard_takes_only_the_bound_that_fits_its_score() -> None:
@@ -166,6 +164,7 @@ def test_a_reward_of_whole_videos_needs_two_frames() -> None:
     per_frame = resolved(
         rewards=[{"reward": "tiny-text-match"}], method={"frames": {"mode": "index", "index": 0}}
     )
+    assert isinstance(per_frame.method, RewardGradient)
     assert per_frame.method.frames.index == 0
 
 
@@ -315,7 +314,7 @@ def test_a_guards_targets_are_checked_too() -> None:
 
 
 def test_a_seed_is_named_once() -> None:
-    assert "/evaluation" in faults(a_spec(evaluation={"seeds": [3, 3]}))
+    assert "/evaluation/seeds" in faults(a_spec(evaluation={"seeds": [3, 3]}))
 
 
 def test_another_text_match_guards_a_trained_one(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from tests.vader_core.tiny_models import (
     scene,
 )
 from vader_core import rollout
+from vader_core.method_spec import RewardGradient
 from vader_core.rollout import Rollout
-from vader_core.spec import RewardGradient
 
 STEPS = 4
 
@@ -29,18 +29,14 @@ def sampled_scene(request: pytest.FixtureRequest) -> Scene:
 
 def sample(scene: Scene, **fields: Any) -> Rollout:
     return rollout.sample(
-        scene.base,
-        scene.conditions,
-        scene.noise,
-        scene.video,
+        rollout.Batch(scene.base, scene.conditions, scene.noise, scene.video, generators(2)),
         method=RewardGradient(**fields),
-        step_noise=generators(2),
     )
 
 
 def generate(scene: Scene) -> torch.Tensor:
     return rollout.generate(
-        scene.base, scene.conditions, scene.noise, scene.video, step_noise=generators(2)
+        rollout.Batch(scene.base, scene.conditions, scene.noise, scene.video, generators(2))
     )
 
 
@@ -174,11 +170,13 @@ def test_step_noise_of_a_video_does_not_depend_on_its_batch() -> None:
     both = generate(case)
     again = generate(case)
     second = rollout.generate(
-        case.base,
-        conditions_of(case.conditions, slice(1, None)),
-        case.noise[1:],
-        case.video,
-        step_noise=generators(2)[1:],
+        rollout.Batch(
+            case.base,
+            conditions_of(case.conditions, slice(1, None)),
+            case.noise[1:],
+            case.video,
+            generators(2)[1:],
+        )
     )
     assert torch.equal(both, again)
     assert torch.allclose(both[1:], second, atol=1e-4)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from vader_core.method_spec import RewardGradient
 from vader_core.schedule import learning_rate
-from vader_core.spec import RewardGradient
 
 
 def rates(shape: str, *, warmup_steps: int, steps_total: int) -> list[float]:

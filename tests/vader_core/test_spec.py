@@ -1,11 +1,20 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from vader_core.spec import Budget, Frames, JobSpec, Prompts, spec_hash
+from vader_core.method_spec import (
+    GRADIENT_FREE,
+    SETTINGS,
+    Frames,
+    MethodName,
+    RelativePrompt,
+    RewardGradient,
+)
+from vader_core.spec import Budget, JobSpec, Prompts, spec_hash
+from vader_core.strict import Strict
 
 
 def a_spec(**changes: Any) -> dict[str, Any]:
@@ -62,12 +71,51 @@ def test_a_deadline_needs_a_time_zone() -> None:
         Budget.model_validate({"max_steps": 1, "deadline_at": "2026-11-24T06:00:00"})
 
 
-def test_early_stop_needs_evaluations() -> None:
-    with pytest.raises(ValidationError, match=r"evaluation\.every_steps"):
-        JobSpec.model_validate(a_spec(early_stop={}))
+@pytest.mark.parametrize("frames", [{"mode": "index", "index": 1}, {"mode": "random", "n": 1}])
+def test_a_single_frame_is_not_weighed(frames: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="choose more than one"):
+        Frames.model_validate({**frames, "centre_decay": 1.0})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_are_finite(value: float) -> None:
     with pytest.raises(ValidationError):
         JobSpec.model_validate(a_spec(budget={"max_steps": 1, "max_gpu_seconds": value}))
+
+
+def test_a_method_is_told_by_its_type_and_is_reward_gradient_without_one() -> None:
+    for name, settings in SETTINGS.items():
+        method = JobSpec.model_validate(a_spec(method={"type": name})).method
+        assert type(method) is settings
+        assert method.type == name
+    untold = JobSpec.model_validate(a_spec(method={"differentiable_steps": 2})).method
+    assert untold == RewardGradient(differentiable_steps=2)
+    assert set(GRADIENT_FREE) == set(SETTINGS) - {"reward_gradient"}
+
+
+def test_every_setting_of_every_method_says_what_it_means() -> None:
+    assert get_args(MethodName) == tuple(SETTINGS)
+    parts: list[type[Strict]] = [*SETTINGS.values(), Frames, RelativePrompt]
+    for settings in parts:
+        silent = {name for name, field in settings.model_fields.items() if not field.description}
+        assert silent <= {"type"}
+
+
+def test_the_schema_tells_methods_apart_by_their_type() -> None:
+    schema = JobSpec.model_json_schema()
+    discriminator = schema["properties"]["method"]["discriminator"]
+    assert discriminator["propertyName"] == "type"
+    for name, reference in discriminator["mapping"].items():
+        settings = schema["$defs"][reference.rpartition("/")[2]]
+        assert settings["properties"]["type"]["const"] == name
+    assert set(discriminator["mapping"]) == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("step_range", "expected"),
+    [((0.0, 1.0), range(10)), ((0.07, 0.3), range(1, 3)), ((0.5, 0.55), range(5, 6))],
+)
+def test_a_part_of_the_denoising_is_a_range_of_steps(
+    step_range: tuple[float, float], expected: range
+) -> None:
+    assert RewardGradient(step_range=step_range).steps_in_range(10) == expected

@@ -5,9 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from vader_core.lines import Verdict
 from vader_core.statistics import (
     highest_plausible_deviation,
     paired_difference,
+    resolution,
+    student_half_width,
     verdict,
 )
 
@@ -41,7 +44,7 @@ def test_without_an_effect_a_clear_verdict_is_rare(draw: Draw, prompts: int, see
     for _ in range(trials):
         # An adapter that changes nothing: a fresh draw for the same prompts.
         before, after = draw(rng, prompts, 2 * seeds).reshape(prompts, 2, seeds).swapaxes(0, 1)
-        found = paired_difference(before.ravel(), after.ravel(), prompt_ids=ids)
+        found = paired_difference(before.ravel().tolist(), after.ravel().tolist(), prompt_ids=ids)
         clear += verdict(found) != "no_clear_difference"
     # 5 % is promised; 600 trials scatter by 0.9 %.
     assert clear / trials <= 0.06 + 0.015
@@ -51,10 +54,16 @@ def test_a_real_effect_is_found() -> None:
     rng = np.random.default_rng(8)
     before = a_bell(rng, 16, 2)
     after = before + 0.5 + rng.normal(0, 0.3, before.shape)
-    found = paired_difference(before.ravel(), after.ravel(), prompt_ids=names(16, 2))
+    found = paired_difference(
+        before.ravel().tolist(), after.ravel().tolist(), prompt_ids=names(16, 2)
+    )
     assert verdict(found) == "improved"
     assert (
-        verdict(paired_difference(after.ravel(), before.ravel(), prompt_ids=names(16, 2)))
+        verdict(
+            paired_difference(
+                after.ravel().tolist(), before.ravel().tolist(), prompt_ids=names(16, 2)
+            )
+        )
         == "worse"
     )
     assert found.delta == pytest.approx(found.adapter - found.base)
@@ -87,6 +96,55 @@ def test_no_difference_at_all_is_no_clear_difference() -> None:
     found = paired_difference([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], prompt_ids=["a", "b", "c"])
     assert found.delta_ci95 == (0.0, 0.0)
     assert verdict(found) == "no_clear_difference"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "expected"), [(3, "no_clear_difference"), (5, "no_clear_difference"), (6, "worse")]
+)
+def test_differences_that_are_all_alike_need_six_prompts(prompts: int, expected: Verdict) -> None:
+    """Five equal signs come by chance in 1 of 16 cases, six in 1 of 32."""
+    for dust in (0.0, 1e-9):
+        before = [1.0 + dust * i for i in range(prompts)]
+        found = paired_difference(before, [0.0] * prompts, prompt_ids=names(prompts, 1))
+        assert verdict(found) == expected
+
+
+def test_the_slightest_real_spread_is_a_spread() -> None:
+    found = paired_difference([0.0] * 3, [1.0, 1.01, 0.99], prompt_ids=names(3, 1))
+    assert verdict(found) == "improved"
+
+
+def test_a_difference_within_the_resolution_is_none() -> None:
+    before, after = [0.5] * 6, [0.5009, 0.5008, 0.5009, 0.5008, 0.5009, 0.5008]
+    ids = names(6, 1)
+    assert verdict(paired_difference(before, after, prompt_ids=ids)) == "improved"
+    least = resolution([*before, *after], (0.0, 1.0))
+    assert least == 1e-3
+    within = paired_difference(before, after, prompt_ids=ids, resolution=least)
+    assert verdict(within) == "no_clear_difference"
+    # The interval says what was seen all the same.
+    assert within.delta_ci95[0] > 0
+
+
+def test_the_resolution_follows_the_scores_where_they_have_no_bounds() -> None:
+    assert resolution([3.0, -2000.0], (None, 0.0)) == pytest.approx(2e-3)
+    assert resolution([3.0, -2000.0], (-1.0, 1.0)) == pytest.approx(2e-3)
+    assert resolution([0.3], (-1.0, 1.0)) == 2e-3
+
+
+def test_the_best_of_several_states_has_an_interval_that_holds_for_all_of_them() -> None:
+    before, after = [0.0] * 8, [0.1, 0.3, 0.2, 0.5, 0.4, -0.1, 0.2, 0.3]
+    one, of_four = (
+        paired_difference(before, after, prompt_ids=names(8, 1), looks=looks) for looks in (1, 4)
+    )
+    # Student's t with 7 degrees of freedom: 2.3646 at 97.5 %, 3.3353 at 99.375 % (tables).
+    widths = [found.delta_ci95[1] - found.delta for found in (one, of_four)]
+    assert widths[1] / widths[0] == pytest.approx(3.3353 / 2.3646, rel=1e-4)
+    assert one.delta == of_four.delta
+
+
+def test_half_the_interval_is_students() -> None:
+    assert student_half_width(2.0, 16) == pytest.approx(2.13145 * 2 / 4, rel=1e-5)
 
 
 def test_few_scores_make_the_plausible_deviation_large() -> None:

@@ -114,6 +114,7 @@ class Run:
             evaluation_queries=4,
             gpu_seconds=self.gpu_seconds(),
             peak_memory_bytes=1,
+            denoiser_forwards=72 * self.step,
         )
         if self.step % self.spec.checkpoints.every_steps == 0:
             self.save_checkpoint()

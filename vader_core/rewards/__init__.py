@@ -137,8 +137,9 @@ _LEAST_SCORE = 1e-20
 class Term:
     """One reward of a job and its part in the sum: `weight * value / scale`.
 
-    The value is the score, or `-|score - aim|`. `objective_scale` takes the scale's place in what training
-    climbs; None is the scale itself.
+    The value is the score, `-|score - aim|`, or `min(score, cap)`: this is what counts everywhere, in
+    training and in evaluations, which report the scores themselves beside it. `objective_scale` takes the
+    scale's place in what training climbs; None is the scale itself.
     """
 
     reward: Reward
@@ -146,6 +147,7 @@ class Term:
     scale: float = 1.0
     objective_scale: float | None = None
     aim: float | None = None
+    cap: float | None = None
 
     @property
     def name(self) -> str:
@@ -167,11 +169,13 @@ class Term:
         probability.
         """
         if self.aim is None and self.reward.row.objective == "log_score":
-            return (score_B.clamp_min(0) + _LEAST_SCORE).log()
+            return (self._value(score_B).clamp_min(0) + _LEAST_SCORE).log()
         return self._value(score_B)
 
     def _value(self, score_B: torch.Tensor) -> torch.Tensor:
-        return score_B if self.aim is None else -(score_B - self.aim).abs()
+        if self.aim is not None:
+            return -(score_B - self.aim).abs()
+        return score_B if self.cap is None else score_B.clamp_max(self.cap)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ from vader_core.catalogue import RewardRow
 from vader_core.devices import Compute
 from vader_core.errors import CatalogueUnusable, RewardBackendFailed
 from vader_core.rewards.http_request import Body, Format, written
-from vader_core.spec import Prompt, Strict
+from vader_core.spec import Prompt
+from vader_core.strict import Strict
 
 # Seconds before the second and the third try; an endpoint may ask for more, up to the limit.
 PAUSES_S = (0.5, 2.0)

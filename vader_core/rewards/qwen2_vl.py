@@ -33,7 +33,7 @@ from transformers import AutoTokenizer, Qwen2VLModel
 
 from vader_core.devices import Compute
 from vader_core.rewards.preprocessing import Preprocessing
-from vader_core.spec import Strict
+from vader_core.strict import Strict
 from vader_core.weights import load_model, reading
 
 JUDGE = "judge.json"

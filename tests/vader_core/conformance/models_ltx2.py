@@ -59,7 +59,7 @@ def _row(folder: Path, name: str, call: dict[str, Any]) -> BaseModelRow:
         for layer in ("to_q", "to_k", "to_v", "to_out.0")
     ]
     found = row(folder, name, "ltx2", "LTX2Pipeline", call)
-    return found.model_copy(update={"lora_targets": targets})
+    return found.model_copy(update={"lora_targets": targets, "revisitable": False})
 
 
 def _save(folder: Path) -> None:

@@ -24,11 +24,14 @@ from vader_core.adapter import LoraAdapter
 from vader_core.base_models import BaseModel
 from vader_core.catalogue import BUILT_IN, BaseModelRow, Catalogue
 from vader_core.devices import Compute
+from vader_core.errors import SpecUnusable
 from vader_core.families.family import Conditions, Request
 from vader_core.faults import Fault, InvalidSpec
+from vader_core.method_spec import RewardGradient
 from vader_core.resolve import resolve, with_defaults
-from vader_core.rollout import generate, sample
-from vader_core.spec import Adapter, JobSpec, Prompt, RewardGradient, Video
+from vader_core.rollout import Batch, Visit, generate, record, sample, visit
+from vader_core.spec import Adapter, JobSpec, Prompt, Video
+from vader_core.stepping import StepCall
 
 TEXTS = ["a red circle moving left", "a blue square moving up"]
 
@@ -59,12 +62,8 @@ class Subject:
     def latents(self, **method: Any) -> torch.Tensor:
         """Latents (B, C, f, H, W) of a rollout, with their graph."""
         return sample(
-            self.base,
-            self.conditions,
-            self.noise,
-            self.video,
+            Batch(self.base, self.conditions, self.noise, self.video, step_noise("steps")),
             method=RewardGradient(**method),
-            step_noise=step_noise("steps"),
         ).latents_BCfHW
 
     def gradient(self, loss: torch.Tensor) -> torch.Tensor:
@@ -87,6 +86,8 @@ class Conformance:
     tolerance: ClassVar[float] = 1e-6
     # Whether the scheduler adds noise at every step.
     stochastic: ClassVar[bool] = False
+    # Whether a denoising step can be looked at again by itself.
+    revisitable: ClassVar[bool] = True
 
     @staticmethod
     def plain_arguments(subject: Subject, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -137,11 +138,9 @@ class Conformance:
         with torch.no_grad():
             expected = self.plain_frames(subject, steps=0, branches="both")
         latents = generate(
-            subject.base,
-            subject.conditions,
-            subject.noise,
-            subject.video,
-            step_noise=step_noise("steps"),
+            Batch(
+                subject.base, subject.conditions, subject.noise, subject.video, step_noise("steps")
+            )
         )
         assert latents.ndim == 5
         every = torch.arange(subject.video.num_frames or 1).repeat(2, 1)
@@ -150,6 +149,45 @@ class Conformance:
             assert found.shape == expected.shape
             assert torch.allclose(found, expected.to(found), atol=1e-4)
         assert float(found.std()) > 0.02, "the frames of this model say nothing"
+
+    def test_visited_steps_predict_what_the_sampler_saw(self, subject: Subject) -> None:
+        """Visits call the denoiser at some steps only; what it predicts there is what it predicted before."""
+        if not self.revisitable:
+            with pytest.raises(SpecUnusable):
+                record(_batch(subject))
+            return
+        outputs: list[torch.Tensor] = []
+
+        def keep(call: StepCall) -> torch.Tensor:
+            outputs.append(call.output)
+            return call.own()
+
+        recorded = record(_batch(subject), sampler=keep)
+        assert torch.equal(recorded.latents_BCfHW, generate(_batch(subject)))
+        steps, per_call = recorded.process.steps, len(outputs) // recorded.process.steps
+        seen: list[int] = []
+
+        def check(visit: Visit) -> None:
+            seen.append(visit.index)
+            expected = outputs[visit.videos.start * steps + visit.index]
+            assert torch.allclose(visit.output, expected, atol=1e-5, rtol=1e-4)
+            assert visit.output.requires_grad
+            visit.output.square().mean().backward()
+
+        chosen = sorted({0, steps // 2, steps - 1})
+        visit(
+            _batch(subject),
+            inputs={index: recorded.at(index) for index in chosen},
+            on_output=check,
+            method=RewardGradient(),
+            gradient=True,
+            conditional_only=False,
+        )
+        assert seen == chosen * per_call
+        grads = [parameter.grad for _, parameter in subject.adapter.parameters()]
+        assert any(grad is not None and grad.norm() > 0 for grad in grads)
+        for _, parameter in subject.adapter.parameters():
+            parameter.grad = None
 
     def test_faults_name_the_legal_values(self, subject: Subject) -> None:
         row, video = subject.base.row, subject.video
@@ -180,11 +218,7 @@ class Conformance:
         turned = Conditions(subject.conditions.cond, subject.conditions.uncond, images)
         made = [
             generate(
-                subject.base,
-                conditions,
-                subject.noise,
-                subject.video,
-                step_noise=step_noise("steps"),
+                Batch(subject.base, conditions, subject.noise, subject.video, step_noise("steps"))
             )
             for conditions in (subject.conditions, turned)
         ]
@@ -199,6 +233,12 @@ class Conformance:
                 for arguments in _calls(subject)
             ]
         return torch.cat([self.frames_of(output) for output in made])
+
+
+def _batch(subject: Subject) -> Batch:
+    return Batch(
+        subject.base, subject.conditions, subject.noise, subject.video, step_noise("steps")
+    )
 
 
 def _calls(subject: Subject) -> list[dict[str, Any]]:

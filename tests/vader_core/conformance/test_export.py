@@ -21,7 +21,7 @@ from tests.vader_core import conformance
 from tests.vader_core.conformance.suite import Conformance, Subject, make_subject, step_noise
 from vader_core import adapter as adapters
 from vader_core.families.family import Request
-from vader_core.rollout import generate
+from vader_core.rollout import Batch, generate
 
 # diffusers' Euler scheduler hands a tensor to numpy in a way that numpy means to refuse one day.
 pytestmark = [
@@ -112,11 +112,7 @@ def export(case: type[Conformance], folder: Path) -> Exported:
 
     def latents() -> torch.Tensor:
         return generate(
-            base,
-            subject.conditions,
-            subject.noise,
-            subject.video,
-            step_noise=step_noise("steps"),
+            Batch(base, subject.conditions, subject.noise, subject.video, step_noise("steps"))
         )
 
     with subject.adapter.disabled():

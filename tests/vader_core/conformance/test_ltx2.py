@@ -14,6 +14,7 @@ from vader_core.tiny.tokenizers import CONTEXT
 class OfLtx2(Conformance):
     # The pipeline's loop rounds latents and predictions to float32.
     tolerance = 1e-5
+    revisitable = False
 
     @staticmethod
     def plain_arguments(subject: Subject, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import torch
 
 from tests.vader_core.conformance import models_stable_video_diffusion as models
 from tests.vader_core.conformance.suite import Conformance, Subject
-from vader_core.rollout import generate
+from vader_core.rollout import Batch, generate
 
 # diffusers' Euler scheduler hands a tensor to numpy in a way that numpy means to refuse one day.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -27,18 +27,16 @@ class TestStableVideoDiffusion(Conformance):
         """Its first image's noise, too, is its own."""
         step_noise = [torch.Generator().manual_seed(i) for i in range(2)]
         both = generate(
-            subject.base,
-            subject.conditions,
-            subject.noise,
-            subject.video,
-            step_noise=step_noise,
+            Batch(subject.base, subject.conditions, subject.noise, subject.video, step_noise)
         )
         alone = generate(
-            subject.base,
-            subject.conditions.each()[1],
-            subject.noise[1:],
-            subject.video,
-            step_noise=step_noise[1:],
+            Batch(
+                subject.base,
+                subject.conditions.each()[1],
+                subject.noise[1:],
+                subject.video,
+                step_noise[1:],
+            )
         )
         assert torch.allclose(both[1:], alone, atol=1e-6)
 

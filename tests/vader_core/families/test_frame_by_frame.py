@@ -33,7 +33,7 @@ def test_sampling_is_the_pipelines_own_call_from_text(base: BaseModel) -> None:
     video = with_defaults(Video(negative_prompt="blue"), base.row)
     noise = torch.randn(base.latents_shape(video, batch=1), dtype=torch.float64)
     got = rollout.generate(
-        base, base.conditions(PROMPTS[:1], video), noise, video, step_noise=generators(1)
+        rollout.Batch(base, base.conditions(PROMPTS[:1], video), noise, video, generators(1))
     )
     own = {"clean_caption": False} if base.row.family == "latte" else {}
     frames = "video_length" if base.row.family == "latte" else "num_frames"
@@ -61,7 +61,7 @@ def test_every_frame_depends_on_every_latent_frame(base: BaseModel) -> None:
     changed = noise.clone()
     changed[:, :, 0] += 0.5
     before, after = (
-        rollout.generate(base, conditions, one, video, step_noise=generators(1))
+        rollout.generate(rollout.Batch(base, conditions, one, video, generators(1)))
         for one in (noise, changed)
     )
     assert ((before - after).abs().amax(dim=(0, 1, 3, 4)) > 1e-6).all()

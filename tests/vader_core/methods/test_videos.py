@@ -7,8 +7,8 @@ import pytest
 
 from tests.vader_core.trainer import Trainer, of_type, small_spec
 from vader_core import lines
+from vader_core.methods.videos import micro_batches, training_prompts
 from vader_core.spec import JobSpec
-from vader_core.train_step import micro_batches, training_prompts
 
 
 def steps_of(folder: Path, **method: Any) -> list[lines.Step]:
