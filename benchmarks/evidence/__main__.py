@@ -82,9 +82,10 @@ class Evidence:
         """The page of what there is."""
         found = self._tuning()
         page: Path = self._options.write
+        tried = [cell for cell in studies.judged_trials() if self.runs.record(cell)]
         material = report.Material(
             tuning=found,
-            groups=groups([*studies.all_cells(found), *studies.judged_trials()], self.runs),
+            groups=groups([*studies.all_cells(found), *tried], self.runs),
             cosines=cosines.read_all(self.runs),
             folder=page.with_suffix(""),
         )
