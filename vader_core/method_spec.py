@@ -33,6 +33,31 @@ __all__ = [
 ]
 
 
+# Settings of several methods, whose defaults differ or which not all have.
+GuidanceGradient = Annotated[
+    Literal["conditional", "both"],
+    Field(description="Whether the unconditional branch of guidance carries gradient too."),
+]
+MicroBatches = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="Micro-batches of a training step, which samples batch_size times as many videos.",
+    ),
+]
+RankedGroup = Annotated[
+    int,
+    Field(
+        ge=2,
+        description="Videos made for every prompt of a step; a step's videos must be a multiple of it.",
+    ),
+]
+Updates = Annotated[int, Field(ge=1, description="Optimiser updates from one step's videos.")]
+ClipRange = Annotated[
+    float, Field(gt=0, description="The ratio of probabilities is clipped to 1 +- this.")
+]
+
+
 class OnlineSettings(MethodSettings):
     """What the methods without reward gradients have in common.
 
@@ -73,10 +98,7 @@ class Ddpo(OnlineSettings):
     """
 
     type: Literal["ddpo"]
-    guidance_gradient: Literal["conditional", "both"] = Field(
-        default="both",
-        description="Whether the unconditional branch of guidance carries gradient too.",
-    )
+    guidance_gradient: GuidanceGradient = "both"
     group_size: int = Field(
         default=1,
         ge=1,
@@ -85,9 +107,7 @@ class Ddpo(OnlineSettings):
     noise_level: float = Field(
         default=1.0, gt=0, le=1, description="The stochastic sampler's eta; 1 is DDPM's noise."
     )
-    clip_range: float = Field(
-        default=1e-4, gt=0, description="The ratio of probabilities is clipped to 1 +- this."
-    )
+    clip_range: ClipRange = 1e-4
     advantage_clip: float = Field(
         default=5.0, gt=0, description="Advantages are clipped to +- this many deviations."
     )
@@ -101,9 +121,7 @@ class Ddpo(OnlineSettings):
         ge=2,
         description="Rewards that a prompt needs before its own statistics are used.",
     )
-    updates_per_step: int = Field(
-        default=1, ge=1, description="Optimiser updates from one step's videos."
-    )
+    updates_per_step: Updates = 1
 
 
 class Grpo(OnlineSettings):
@@ -118,15 +136,8 @@ class Grpo(OnlineSettings):
     """
 
     type: Literal["grpo"]
-    guidance_gradient: Literal["conditional", "both"] = Field(
-        default="both",
-        description="Whether the unconditional branch of guidance carries gradient too.",
-    )
-    group_size: int = Field(
-        default=8,
-        ge=2,
-        description="Videos made for every prompt of a step; a step's videos must be a multiple of it.",
-    )
+    guidance_gradient: GuidanceGradient = "both"
+    group_size: RankedGroup = 8
     noise_level: float = Field(
         default=0.7, gt=0, description="With flow_sampler sde the paper's a; else eta, at most 1."
     )
@@ -134,9 +145,7 @@ class Grpo(OnlineSettings):
         default="sde",
         description="How flow-matching models are sampled: by the paper's SDE, or by DDIM with noise.",
     )
-    clip_range: float = Field(
-        default=1e-4, gt=0, description="The ratio of probabilities is clipped to 1 +- this."
-    )
+    clip_range: ClipRange = 1e-4
     advantage_clip: float = Field(
         default=5.0, gt=0, description="Advantages are clipped to +- this many deviations."
     )
@@ -148,14 +157,8 @@ class Grpo(OnlineSettings):
     normalise_by_deviation: bool = Field(
         default=True, description="Divides advantages by the group's deviation."
     )
-    updates_per_step: int = Field(
-        default=1, ge=1, description="Optimiser updates from one step's videos."
-    )
-    gradient_accumulation: int = Field(
-        default=16,
-        ge=1,
-        description="Micro-batches of a training step, which samples batch_size times as many videos.",
-    )
+    updates_per_step: Updates = 1
+    gradient_accumulation: MicroBatches = 16
 
 
 class Nft(OnlineSettings):
@@ -169,11 +172,7 @@ class Nft(OnlineSettings):
     """
 
     type: Literal["nft"]
-    group_size: int = Field(
-        default=8,
-        ge=2,
-        description="Videos made for every prompt of a step; a step's videos must be a multiple of it.",
-    )
+    group_size: RankedGroup = 8
     beta: float = Field(
         default=1.0,
         gt=0,
@@ -200,11 +199,7 @@ class Nft(OnlineSettings):
         ge=0,
         description="Weighs the pull to the base model, in addition to prediction_penalty.",
     )
-    gradient_accumulation: int = Field(
-        default=16,
-        ge=1,
-        description="Micro-batches of a training step, which samples batch_size times as many videos.",
-    )
+    gradient_accumulation: MicroBatches = 16
 
 
 class Dpo(OnlineSettings):
@@ -216,11 +211,7 @@ class Dpo(OnlineSettings):
     """
 
     type: Literal["dpo"]
-    group_size: int = Field(
-        default=4,
-        ge=2,
-        description="Videos made for every prompt of a step; a step's videos must be a multiple of it.",
-    )
+    group_size: RankedGroup = 4
     beta: float = Field(
         default=2000.0, gt=0, description="The strength of the pull to the base model."
     )
@@ -238,11 +229,7 @@ class SftBest(OnlineSettings):
     """
 
     type: Literal["sft_best"]
-    group_size: int = Field(
-        default=4,
-        ge=2,
-        description="Videos made for every prompt of a step; a step's videos must be a multiple of it.",
-    )
+    group_size: RankedGroup = 4
     weighting: Literal["best", "softmax"] = Field(
         default="best",
         description="Whether a prompt's best video is learnt from, or all, weighted by the softmax of their rewards.",
