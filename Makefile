@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export PYTHONPATH := $(CURDIR)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help install demo test lint sure clean
+.PHONY: help install demo test typescript lint sure clean
 
 help: ## Say what each command does
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -26,6 +26,9 @@ test: $(STAMP) lint ## Lint, types, import contracts, and all tests
 	# One thread each: two processes with as many threads as cores wait for each other more than they compute.
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
+typescript: ## Make the TypeScript client from docs/openapi.json and test it (needs Node.js 20 or newer)
+	cd typescript && npm ci --no-fund --no-audit && npm test
+
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -35,4 +38,4 @@ lint: $(STAMP)
 sure: test ## The gate before a change is handed in
 
 clean: ## Remove .venv and what the demo left
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) demo-output typescript/node_modules typescript/dist typescript/src/schema.ts

@@ -12,14 +12,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request, params
 from fastapi.dependencies.models import Dependant
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
 
+from api.access import COOKIE, identify
 from api.doorbell import Doorbell
 from api.problems import InputFault, InvalidParameters
 from api.streams import EventFeed
-from domain import api_keys, db
-from domain.api_keys import Caller
-from domain.errors import InvalidApiKey
+from domain import callers
+from domain.callers import Caller
+from domain.reads import Reads
 from domain.settings import Settings
 from domain.store import ObjectStore
 from vader_core.catalogue import Catalogue
@@ -27,22 +28,42 @@ from vader_core.catalogue import Catalogue
 LABEL = "label.NAME"
 """How a filter by label is declared; clients write the label's name for NAME."""
 
-_bearer = HTTPBearer(auto_error=False, description="An API key of a project: `vdr_live_...`")
+_KEY = "An API key of a project: `vdr_live_...`"
+bearer_scheme = HTTPBearer(auto_error=False, description=_KEY)
+cookie_scheme = APIKeyCookie(
+    name=COOKIE, auto_error=False, description="A member's session, from POST /v1/sessions."
+)
 
 
-def current_caller(
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Caller:
-    """Whose API key the request carries. Raises `InvalidApiKey`."""
-    if credentials is None:
-        raise InvalidApiKey("Send `Authorization: Bearer vdr_live_...`.")
-    with db.transaction() as session:
-        return api_keys.verify(session, credentials.credentials)
+class _Access(HTTPBearer):
+    """One dependency without others below: a route names it several times, and each would cost again."""
+
+    async def __call__(self, request: Request) -> Caller:  # type: ignore[override]
+        """Whose API key or session the request carries. Raises as `api.access.identify`."""
+        given = request.headers.get("Authorization", "")
+        scheme, _, key = given.partition(" ")
+        bearer = key.strip() if scheme.lower() == "bearer" and key.strip() else None
+        return await identify(request, bearer=bearer, cookie=request.cookies.get(COOKIE))
+
+
+class _OrCookie(APIKeyCookie):
+    """Declares the second way to authenticate; `_Access` reads it."""
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]
+        return None
+
+
+current_caller = _Access(scheme_name="HTTPBearer", auto_error=False, description=_KEY)
+or_cookie = _OrCookie(
+    name=COOKIE, scheme_name="APIKeyCookie", description=cookie_scheme.model.description
+)
 
 
 async def sound_parameters_only(request: Request) -> None:
     """Refuses query parameters that the route does not have (a misspelt filter must not pass as none)
     and values that Postgres cannot take."""
+    if not request.scope["query_string"]:
+        return
     known = _query_names(request.scope["route"].dependant)
     faults = []
     for name, value in request.query_params.multi_items():
@@ -86,6 +107,11 @@ async def _doorbell(request: Request) -> Doorbell:
     return doorbell
 
 
+async def _reads(request: Request) -> Reads:
+    reads: Reads = request.app.state.reads
+    return reads
+
+
 async def _feed(request: Request) -> EventFeed:
     feed: EventFeed = request.app.state.feed
     return feed
@@ -96,6 +122,7 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
 DoorbellDep = Annotated[Doorbell, Depends(_doorbell)]
+ReadsDep = Annotated[Reads, Depends(_reads)]
 FeedDep = Annotated[EventFeed, Depends(_feed)]
 
 
@@ -103,7 +130,7 @@ def scope(name: str) -> params.Depends:
     """A dependency for routes that need a key with the scope `name`; others meet `MissingScope`."""
 
     async def require(caller: CallerDep) -> None:
-        api_keys.require(caller, name)
+        callers.require(caller, name)
 
     dependency: params.Depends = Depends(require)
     return dependency

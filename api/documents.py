@@ -34,12 +34,12 @@ async def json_document(request: Request) -> JsonValue:
 
     Raises `BodyTooLarge`, `UnsupportedMediaType`, `MalformedJson`.
     """
-    body = await _bounded_body(request)
+    body = await bounded_body(request, MAX_BODY_BYTES)
     if not body.strip():
         return None
     _require_json(request.headers.get("content-type", ""))
     # In a thread: a large body would hold up every other request for as long as it is parsed.
-    return await to_thread.run_sync(_parse, body)
+    return await to_thread.run_sync(parse_json, body)
 
 
 JsonDocument = Annotated[JsonValue, Depends(json_document)]
@@ -81,13 +81,14 @@ def refuse_announced(request: Request, limit: int) -> None:
         raise BodyTooLarge(f"A body of this type may have at most {limit} bytes.")
 
 
-async def _bounded_body(request: Request) -> bytes:
-    refuse_announced(request, MAX_BODY_BYTES)
+async def bounded_body(request: Request, limit: int) -> bytes:
+    """The body, read no further than `limit` bytes. Raises `BodyTooLarge`."""
+    refuse_announced(request, limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"A body may have at most {MAX_BODY_BYTES} bytes.")
+        if len(body) > limit:
+            raise BodyTooLarge(f"A body of this type may have at most {limit} bytes.")
     return bytes(body)
 
 
@@ -101,7 +102,8 @@ def _require_json(content_type: str) -> None:
         raise UnsupportedMediaType(detail)
 
 
-def _parse(body: bytes) -> JsonValue:
+def parse_json(body: bytes) -> JsonValue:
+    """The document that `body` holds. Raises `MalformedJson`."""
     try:
         document: JsonValue = json.loads(
             body.decode("utf-8"),

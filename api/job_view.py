@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.orm import Session
-
 from api.schemas.jobs import (
     AdapterLink,
+    BestCheckpoint,
     BudgetShape,
     CostSpending,
     CreatedBy,
@@ -20,54 +17,54 @@ from api.schemas.jobs import (
     JobLinks,
     JobShape,
     JobSummary,
+    Pause,
     Progress,
     Queue,
     SheetLink,
     Spending,
+    StartsFrom,
 )
-from domain import api_keys, budgets, ids, jobs
+from api.status_reason import status_reason
+from domain import budgets, ids
 from domain.db import utc_now
+from domain.job_reading import Seen, Tag
 from domain.job_status import TERMINAL, Status, allowed_actions
+from domain.pace import Ceiling
 from domain.tables import Attempt, Job
 
 _PRIORITIES = ("high", "normal", "low")
 POLL_AT_LEAST_S, POLL_AT_MOST_S = 1, 30
 
 
-@dataclass(frozen=True)
-class Around:
-    """What stands in other rows than the job's own."""
-
-    attempts: Mapping[UUID, Attempt]
-    key_names: Mapping[UUID, str]
-    positions: Mapping[UUID, int]
-
-
-def whole(session: Session, job: Job) -> JobShape:
+def whole(seen: Seen) -> JobShape:
     """The job with its specs."""
-    fields = _fields(job, _around(session, [job]), now=utc_now())
-    return JobShape(**fields, spec=job.asked_spec, resolved_spec=job.spec)
+    fields = _fields(seen, now=utc_now())
+    return JobShape(**fields, spec=seen.job.asked_spec, resolved_spec=seen.job.spec)
 
 
-def summaries(session: Session, listed: Sequence[Job]) -> list[JobSummary]:
-    """Listed jobs, which have no specs loaded."""
-    around = _around(session, listed)
-    now = utc_now()
-    return [JobSummary(**_fields(job, around, now=now)) for job in listed]
+def summary(seen: Seen) -> JobSummary:
+    """A listed job, which has no specs loaded."""
+    return JobSummary(**_fields(seen, now=utc_now()))
 
 
-def _around(session: Session, shown: Sequence[Job]) -> Around:
-    makers = {job.created_by_key_id for job in shown if job.created_by_key_id is not None}
-    positions = {job.id: jobs.queue_position(session, job) for job in shown}
-    return Around(
-        attempts=jobs.current_attempts(session, shown),
-        key_names=api_keys.names(session, makers),
-        positions={job_id: place for job_id, place in positions.items() if place is not None},
-    )
+def tag(seen: Seen) -> str:
+    """The job's `ETag`."""
+    job = seen.job
+    place = None if seen.queued is None else seen.queued.place
+    return tag_text(Tag(job.status, job.revision, job.version, place))
 
 
-def _fields(job: Job, around: Around, *, now: datetime) -> dict[str, Any]:
-    attempt = around.attempts.get(job.id)
+def tag_text(tag: Tag) -> str:
+    """A weak tag of the job as it is: heartbeats and clock-driven figures change without it.
+
+    Clients need not look inside. The first part is what `If-Match` goes by.
+    """
+    place = "" if tag.place is None else f"-p{tag.place}"
+    return f'W/"r{tag.revision}-v{tag.version}{place}"'
+
+
+def _fields(seen: Seen, *, now: datetime) -> dict[str, Any]:
+    job, attempt = seen.job, seen.attempt
     usage = budgets.usage(job, attempt, now=now)
     progress = _progress(job, usage, now=now)
     return {
@@ -80,31 +77,53 @@ def _fields(job: Job, around: Around, *, now: datetime) -> dict[str, Any]:
         "priority": _PRIORITIES[job.priority],
         "status": job.status,
         "phase": job.phase,
+        "status_reason": status_reason(seen),
         "terminal": Status(job.status) in TERMINAL,
-        "allowed_actions": allowed_actions(job.status),
+        "allowed_actions": _actions(seen),
         "stop_reason": job.stop_reason,
         "attempt": _attempt(attempt),
-        "queue": _queue(job, around.positions.get(job.id)),
+        "queue": _queue(seen),
+        "pause": _pause(job),
         "progress": progress,
         "budget": _budget(job, usage),
         "latest_metrics": job.latest_metrics,
         "evaluation": _evaluation(job),
+        "best_checkpoint": _best(seen),
         "adapter": _adapter(job),
         "sheet": _sheet(job),
         "error": job.error,
         "spec_hash": job.spec_hash,
+        "template": job.template,
+        "parent_job_id": _public_job(job.parent_job_id),
+        "parent_kind": job.parent_kind,
+        "starts_from": _starts_from(job),
+        "notify": job.notify,
         "labels": job.labels,
-        "created_by": _maker(job, around),
+        "created_by": _maker(seen),
         "trace_id": job.trace_id,
         "created_at": job.created_at,
         "queued_at": job.queued_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "updated_at": job.updated_at,
+        "deleted_at": job.deleted_at,
         "version": job.version,
         "poll_after_s": _poll_after_s(job, progress),
         "links": _links(job),
     }
+
+
+def _actions(seen: Seen) -> list[str]:
+    """What the status allows, without what this very job has nothing for."""
+    job = seen.job
+    impossible = set()
+    if seen.best is None and not (job.error or {}).get("retryable"):
+        impossible.add("retry")
+    if seen.best is None and job.adapter_id is None:
+        impossible.add("extend")
+    if job.deleted_at is not None:
+        impossible |= {"retry", "extend", "delete"}
+    return [action for action in allowed_actions(job.status) if action not in impossible]
 
 
 def _attempt(attempt: Attempt | None) -> CurrentAttempt | None:
@@ -118,10 +137,43 @@ def _attempt(attempt: Attempt | None) -> CurrentAttempt | None:
     )
 
 
-def _queue(job: Job, position: int | None) -> Queue | None:
-    if position is None:
+def _queue(seen: Seen) -> Queue | None:
+    queued, job = seen.queued, seen.job
+    if queued is None:
         return None
-    return Queue(position=position, expires_at=job.queue_expires_at)
+    expires_at = job.queue_expires_at if job.started_at is None else None
+    return Queue(
+        position=queued.place, reason=queued.reason, eta_at=queued.eta_at, expires_at=expires_at
+    )
+
+
+def _pause(job: Job) -> Pause | None:
+    if job.status not in {Status.PAUSING, Status.PAUSED} or job.pause_reason is None:
+        return None
+    return Pause.model_validate(
+        {
+            "reason": job.pause_reason,
+            "requested_at": job.pause_requested_at,
+            "expires_at": job.paused_expires_at if job.status == Status.PAUSED else None,
+        }
+    )
+
+
+def _best(seen: Seen) -> BestCheckpoint | None:
+    if seen.best is None:
+        return None
+    checkpoint_id, step = seen.best
+    return BestCheckpoint(id=ids.to_public("ck", checkpoint_id), step=step)
+
+
+def _starts_from(job: Job) -> StartsFrom | None:
+    if job.init_from is None:
+        return None
+    return StartsFrom(**{name: job.init_from[name] for name in StartsFrom.model_fields})
+
+
+def _public_job(job_id: UUID | None) -> str | None:
+    return None if job_id is None else ids.to_public("job", job_id)
 
 
 def _progress(job: Job, usage: budgets.Usage, *, now: datetime) -> Progress:
@@ -166,14 +218,15 @@ def _budget(job: Job, usage: budgets.Usage) -> BudgetShape:
             currency=usage.currency,
             fraction=ceilings["max_cost"].fraction,
         ),
+        deadline_s=_spending(ceilings["deadline_at"]),
+        queue_s=_spending(ceilings["max_queue_s"]),
         deadline_at=job.deadline_at,
-        max_queue_s=ceilings["max_queue_s"].limit,
         next_ceiling=usage.next_ceiling,
         on_exhausted=job.budget["on_exhausted"],
     )
 
 
-def _spending(ceiling: budgets.Ceiling) -> Spending:
+def _spending(ceiling: Ceiling) -> Spending:
     return Spending(
         limit=ceiling.limit, used=round(ceiling.used, 3), fraction=_rounded(ceiling.fraction)
     )
@@ -220,13 +273,15 @@ def _sheet(job: Job) -> SheetLink | None:
     )
 
 
-def _maker(job: Job, around: Around) -> CreatedBy | None:
-    if job.created_by_key_id is None:
-        return None
-    return CreatedBy(
-        id=ids.to_public("key", job.created_by_key_id),
-        name=around.key_names[job.created_by_key_id],
-    )
+def _maker(seen: Seen) -> CreatedBy | None:
+    job = seen.job
+    if job.created_by_key_id is not None:
+        public_id = ids.to_public("key", job.created_by_key_id)
+        return CreatedBy(type="api_key", id=public_id, name=seen.maker or "")
+    if job.created_by_member_id is not None:
+        public_id = ids.to_public("mem", job.created_by_member_id)
+        return CreatedBy(type="member", id=public_id, name=seen.maker or "")
+    return None
 
 
 def _poll_after_s(job: Job, progress: Progress) -> int | None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.problems import IdempotencyKeyMissing, InputFault, InvalidParameters
 from domain import db, idempotency
-from domain.api_keys import Caller
+from domain.callers import Caller
 from domain.idempotency import Replay
 
 HEADER = "Idempotency-Key"
@@ -48,9 +48,11 @@ def once(
     return JSONResponse(answer.body, status_code=answer.status_code, headers=answer.headers)
 
 
-def answer_of(body: BaseModel, *, status_code: int, headers: dict[str, str]) -> Replay:
-    """What an action answers, now and whenever its request is repeated."""
-    return Replay(status_code, headers, body.model_dump(mode="json"))
+def answer_of(
+    body: BaseModel, *, status_code: int, headers: dict[str, str], unstored: tuple[str, ...] = ()
+) -> Replay:
+    """What an action answers, now and, but for the `unstored` fields, whenever its request is repeated."""
+    return Replay(status_code, headers, body.model_dump(mode="json"), unstored)
 
 
 def _idempotency_key(request: Request) -> str:

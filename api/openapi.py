@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -12,16 +14,53 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.problems import MEDIA_TYPE, Problem, kinds
-from api.schemas.jobs import CancelRequest
+from api.schemas.access import (
+    AcceptRequest,
+    ApiKeyRequest,
+    InviteAgainRequest,
+    MemberChange,
+    MemberRequest,
+    RenameRequest,
+    SignInRequest,
+)
+from api.schemas.job_requests import JobRequest
+from api.schemas.jobs import BatchCancelRequest, CancelRequest, NoSettings
 from api.schemas.prompt_sets import PromptSetRequest
 from api.schemas.scorings import ScoringRequest
-from vader_core.spec import JobSpec
+from api.schemas.stream_tokens import StreamTokenRequest
+from api.schemas.templates import JobTemplatePatch, JobTemplateRequest
+from api.schemas.webhooks import (
+    RotateSecretRequest,
+    WebhookEndpointChange,
+    WebhookEndpointRequest,
+)
+from domain.job_patch import JobPatch
+from domain.successors import Extension
+from vader_core.generating import GenerationSpec
 
 REF = "#/components/schemas/{model}"
+EXAMPLE_REF = "#/components/examples/{code}"
 # Problems, and bodies that routes read as raw documents so that all of their faults are told at once.
 _DESCRIBED: tuple[type[BaseModel], ...] = (
-    *(Problem, JobSpec, CancelRequest, PromptSetRequest, ScoringRequest),
+    *(
+        Problem,
+        JobRequest,
+        JobPatch,
+        BatchCancelRequest,
+        NoSettings,
+        Extension,
+        JobTemplateRequest,
+        JobTemplatePatch,
+        CancelRequest,
+        PromptSetRequest,
+        ScoringRequest,
+    ),
+    *(ApiKeyRequest, RenameRequest, MemberRequest, MemberChange, InviteAgainRequest),
+    *(GenerationSpec, AcceptRequest, SignInRequest),
+    *(StreamTokenRequest, WebhookEndpointRequest, WebhookEndpointChange, RotateSecretRequest),
 )
+
+_EXAMPLES = Path(__file__).with_name("examples.json")
 
 _DESCRIPTION = """\
 Align video diffusion models with rewards, by their gradients or without: POST a job, watch it, download
@@ -40,12 +79,19 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _problem_response(status: int) -> dict[str, Any]:
     meant = {code: advice for code, (its, advice) in kinds().items() if its == status}
-    examples = {code: {"value": _example(status, code, text)} for code, text in meant.items()}
+    examples = {code: {"$ref": EXAMPLE_REF.format(code=code)} for code in meant}
     return {
         "description": ", ".join(f"`{code}`" for code in meant),
         "content": {
             MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}, "examples": examples}
         },
+    }
+
+
+def _problem_examples() -> dict[str, Any]:
+    """An example of every problem, written once and referred to by all answers."""
+    return {
+        code: {"value": _example(status, code, text)} for code, (status, text) in kinds().items()
     }
 
 
@@ -57,7 +103,7 @@ def _example(status: int, code: str, text: str) -> dict[str, Any]:
         "detail": text,
         "instance": "/v1/jobs",
         "code": code,
-        "retryable": code in {"idempotency_in_progress", "unavailable"},
+        "retryable": code in {"idempotency_in_progress", "rate_limited", "unavailable"},
         "request_id": "req_0f3a9c52d1e84b6f8a7c6d5e4f3a2b1c",
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
     }
@@ -87,13 +133,22 @@ def posts(
     body: type[BaseModel], *, examples: Mapping[str, dict[str, Any]], required: bool
 ) -> dict[str, Any]:
     """`openapi_extra` of a POST that reads a raw `body` and needs an Idempotency-Key."""
+    return {"parameters": [_IDEMPOTENCY_KEY], **takes(body, examples=examples, required=required)}
+
+
+def acts() -> dict[str, Any]:
+    """`openapi_extra` of a POST that has no body and needs an Idempotency-Key."""
+    return {"parameters": [_IDEMPOTENCY_KEY]}
+
+
+def takes(
+    body: type[BaseModel], *, examples: Mapping[str, dict[str, Any]], required: bool = True
+) -> dict[str, Any]:
+    """`openapi_extra` of a PATCH, a PUT or a POST without effects that reads a raw `body`."""
     schema = {"$ref": REF.format(model=body.__name__)}
     shown = {name: {"value": example} for name, example in examples.items()}
     content = {"application/json": {"schema": schema, "examples": shown}}
-    return {
-        "parameters": [_IDEMPOTENCY_KEY],
-        "requestBody": {"required": required, "content": content},
-    }
+    return {"requestBody": {"required": required, "content": content}}
 
 
 def receives(content_types: Iterable[str]) -> dict[str, Any]:
@@ -139,4 +194,17 @@ def _schema(app: FastAPI) -> dict[str, Any]:
     components = schema.setdefault("components", {}).setdefault("schemas", {})
     for name, definition in extra["$defs"].items():
         components.setdefault(name, definition)
+    schema["components"]["examples"] = _problem_examples()
+    _give_examples(schema)
     return schema
+
+
+def _give_examples(schema: dict[str, Any]) -> None:
+    """Puts what the API answered in its own tests beside the schemas of its answers."""
+    examples = json.loads(_EXAMPLES.read_text(encoding="utf-8"))
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            for status, contents in examples.get(operation["operationId"], {}).items():
+                answer = operation["responses"].get(status, {})
+                for media_type, example in contents.items():
+                    answer.get("content", {}).get(media_type, {})["example"] = example

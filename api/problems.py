@@ -24,8 +24,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
-from domain.errors import DomainError, StaleAttempt, Unavailable, ValidationFailed
+from domain.errors import DomainError, RateLimited, StaleAttempt, Unavailable, ValidationFailed
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class InputFault(BaseModel):
-    """One thing that is wrong: at `pointer` of the body (RFC 6901), or in the named parameter."""
+    """One thing that is wrong: at `pointer` of the body (RFC 6901), or in the named parameter.
+
+    In a body that is read by lines, `/lines/1` is its first line and `/lines/1/prompt` a field in it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,6 +47,8 @@ class InputFault(BaseModel):
     code: str
     detail: str
     nearest: list[JsonValue] = Field(default=[], description="Legal values closest to the given.")
+    line: int | None = Field(default=None, description="Of a body read by lines, from 1.")
+    byte_offset: int | None = Field(default=None, description="Of the first byte that is wrong.")
 
 
 class Problem(BaseModel):
@@ -148,7 +154,7 @@ async def on_domain_error(request: Request, error: Exception) -> Response:
     headers = {}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="vader"'
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | RateLimited):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, BodyTooLarge):
         # The rest of the body is not read, so the connection cannot be used again.
@@ -196,14 +202,30 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """The framework's own refusals: no such route, wrong method, range outside of a file."""
     assert isinstance(error, HTTPException)
     code, _ = FRAMEWORK_KINDS.get(error.status_code, ("http_error", ""))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_of_path(request))) or headers["Allow"]
     return render(
         request,
         status=error.status_code,
         code=code,
         title=HTTPStatus(error.status_code).phrase,
         detail=f"{request.method} {request.url.path}: {error.detail}",
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _methods_of_path(request: Request) -> set[str]:
+    """The methods of all routes with the request's path: the framework names those of the first alone."""
+    paths, path = request.app.openapi()["paths"], request.url.path
+    # A path that is written out stands before those with a place for an id.
+    named = [path] if path in paths else paths
+    return {
+        method.upper()
+        for each in named
+        if compile_path(each)[0].fullmatch(path)
+        for method in paths[each]
+    }
 
 
 async def on_unexpected(request: Request, error: Exception) -> Response:

@@ -7,20 +7,24 @@ import re
 import secrets
 import time
 import uuid
+from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from domain import audit
+from domain.rate_limits import WINDOW_S, Standing
 
 access_logger = logging.getLogger("api.access")
 
-_GIVEN_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 
 
 class RequestContext:
     """Puts `request_id` and `trace_id` on `request.state` and `X-Request-Id` on the response.
 
-    A well-formed `X-Request-Id` of the caller is kept, as is the trace of a W3C `traceparent`.
+    A well-formed `X-Request-Id` of the caller is kept, as is the trace of a W3C `traceparent`. Where
+    requests were counted (`request.state.rate_limits`), the response says what is left.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -30,10 +34,12 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        given = dict(scope["headers"])
         state = scope.setdefault("state", {})
-        state["request_id"] = _request_id(headers)
-        state["trace_id"] = _trace_id(headers)
+        state["request_id"] = request_id = _request_id(given.get(b"x-request-id", b""))
+        state["trace_id"] = _trace_id(given.get(b"traceparent", b""))
+        address = scope["client"][0] if scope.get("client") else None
+        audit.current_request.set(audit.Request(request_id, address))
         started = time.perf_counter()
         status = 500
 
@@ -41,11 +47,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = MutableHeaders(scope=message)
-                given.setdefault("X-Request-Id", state["request_id"])
-                given.setdefault("X-Content-Type-Options", "nosniff")
-                # Answers depend on the key, so no shared cache may keep them; ETags still work.
-                given.setdefault("Cache-Control", "private, no-cache")
+                _complete(message, state)
             await send(message)
 
         try:
@@ -58,17 +60,36 @@ class RequestContext:
                 scope["path"],
                 status,
                 (time.perf_counter() - started) * 1000,
-                state["request_id"],
+                request_id,
             )
 
 
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    return given if _GIVEN_ID.fullmatch(given) else "req_" + uuid.uuid4().hex
+def _complete(message: Message, state: dict[str, Any]) -> None:
+    """Adds the headers that every response has, where it has none of its own."""
+    headers = message["headers"]
+    present = {name for name, _ in headers}
+    for name, value in (
+        (b"x-request-id", state["request_id"].encode()),
+        (b"x-content-type-options", b"nosniff"),
+        # Answers depend on the key, so no shared cache may keep them; ETags still work.
+        (b"cache-control", b"private, no-cache"),
+    ):
+        if name not in present:
+            headers.append((name, value))
+    standings: list[Standing] = state.get("rate_limits", [])
+    if standings:
+        limits = ", ".join(f'"{s.policy.name}";q={s.policy.quota};w={WINDOW_S}' for s in standings)
+        left = ", ".join(f'"{s.policy.name}";r={s.remaining};t={s.resets_in_s}' for s in standings)
+        headers.append((b"ratelimit-policy", limits.encode()))
+        headers.append((b"ratelimit", left.encode()))
 
 
-def _trace_id(headers: Headers) -> str:
-    found = _TRACEPARENT.fullmatch(headers.get("traceparent", "").strip())
-    if found and found[1].strip("0"):
-        return found[1]
+def _request_id(given: bytes) -> str:
+    return given.decode() if _GIVEN_ID.fullmatch(given) else "req_" + uuid.uuid4().hex
+
+
+def _trace_id(traceparent: bytes) -> str:
+    found = _TRACEPARENT.fullmatch(traceparent.strip())
+    if found and found[1].strip(b"0"):
+        return found[1].decode()
     return secrets.token_hex(16)

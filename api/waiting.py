@@ -1,45 +1,56 @@
-"""Conditional and waiting reads of jobs and scorings: `ETag`, `If-None-Match`, `Prefer: wait=N`."""
+"""Conditional and waiting reads of jobs, scorings and generations: `ETag`, `If-None-Match`, `Prefer: wait=N`."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import Header
+from fastapi import Header, Request, Response
+from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from api.deps import CallerDep, DoorbellDep
 from api.doorbell import Doorbell, heard_within
-from domain import db, ids, jobs, scorings
+from api.job_view import tag_text
+from domain import db, ids, job_reading
 from domain.job_status import TERMINAL, Status
-from domain.scoring_table import TERMINAL as SCORED
-from domain.scoring_table import Scoring, ScoringStatus
-from domain.tables import Job
 
 IfNoneMatch = Annotated[
     str | None, Header(alias="If-None-Match", description="The `ETag` of the answer you have.")
 ]
 
+IfMatch = Annotated[
+    str,
+    Header(
+        alias="If-Match",
+        description="The `ETag` of the job as you read it, or `*`. A job's progress does not make it stale, "
+        "only somebody else's change of what may be changed here.",
+    ),
+]
+
 MAX_WAIT_S = 60
 # A lost notification delays a waiting request by no more than this.
 LOOK_EVERY_S = 5.0
+_REVISION = re.compile(r'"r(\d{1,18})-v\d+(?:-p\d+)?"')
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])")
-
-
-def etag(session: Session, job: Job) -> str:
-    """A weak tag of the job as it is: heartbeats and clock-driven figures change without it."""
-    position = jobs.queue_position(session, job)
-    return f'W/"{job.version}"' if position is None else f'W/"{job.version}-{position}"'
 
 
 def etag_matches(if_none_match: str | None, tag: str) -> bool:
     """Whether `If-None-Match` names `tag` (weak comparison, RFC 9110)."""
     given = [part.strip().removeprefix("W/") for part in (if_none_match or "").split(",")]
     return "*" in given or tag.removeprefix("W/") in given
+
+
+def seen_revisions(if_match: str) -> frozenset[int] | None:
+    """The revisions of a job that `If-Match` names by tags of this service; None for `*`, any."""
+    if "*" in [part.strip() for part in if_match.split(",")]:
+        return None
+    return frozenset(int(found) for found in _REVISION.findall(if_match))
 
 
 Prefer = Annotated[
@@ -52,57 +63,103 @@ Prefer = Annotated[
 ]
 
 
-def scoring_etag(scoring: Scoring) -> str:
-    """A weak tag of the scoring as it is."""
-    return f'W/"{scoring.version}"'
+class Pollable(Protocol):
+    """A shape that says when to ask again; None: never."""
+
+    poll_after_s: int | None
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
-async def wait_if_asked(
-    job_id: str,
-    caller: CallerDep,
-    doorbell: DoorbellDep,
-    prefer: Prefer = None,
-    if_none_match: IfNoneMatch = None,
+@dataclass(frozen=True)
+class Glance:
+    """As little of a thing as waiting for it takes: the tag of how it is, and whether it has ended."""
+
+    tag: str
+    ended: bool
+
+
+Glimpse = Callable[[Session, UUID, UUID], Glance]
+"""The glance at a row, given (session, project_id, row_id). Raises `NotFound`."""
+
+
+def waits_for(
+    parameter: str, prefix: ids.Prefix, glimpse: Glimpse
+) -> Callable[..., Awaitable[int | None]]:
+    """A dependency that holds a read back as `Prefer: wait=N` asks.
+
+    It gives the seconds that were granted, or None. `parameter` is the path's, an id with `prefix`.
+    """
+
+    async def wait_if_asked(
+        request: Request,
+        caller: CallerDep,
+        doorbell: DoorbellDep,
+        prefer: Prefer = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> int | None:
+        row_id = ids.from_public(prefix, request.path_params[parameter])
+
+        def look() -> Glance:
+            with db.read() as session:
+                return glimpse(session, caller.project_id, row_id)
+
+        return await waited(doorbell, row_id, look, prefer=prefer, if_none_match=if_none_match)
+
+    return wait_if_asked
+
+
+async def waited(
+    doorbell: Doorbell,
+    row_id: UUID,
+    look: Callable[[], Glance],
+    *,
+    prefer: str | None,
+    if_none_match: str | None = None,
 ) -> int | None:
-    """Holds a read of a job back as `Prefer: wait=N` asks; the seconds that were granted, or None."""
+    """Holds the answer back as `prefer` asks: until it has ended, or is not as `if_none_match` knows it.
+
+    The seconds that were granted, or None where it was not asked for.
+    """
     seconds = _granted(prefer)
     if seconds is None:
         return None
-    job_uuid = ids.from_public("job", job_id)
 
     def worth_answering() -> bool:
-        with db.read() as session:
-            job = jobs.glimpse(session, project_id=caller.project_id, job_id=job_uuid)
-            if Status(job.status) in TERMINAL:
-                return True
-            tag = etag(session, job)
-        return if_none_match is not None and not etag_matches(if_none_match, tag)
+        seen = look()
+        return seen.ended or (
+            if_none_match is not None and not etag_matches(if_none_match, seen.tag)
+        )
 
-    await _hold_back(doorbell, job_uuid, seconds, worth_answering)
+    await _hold_back(doorbell, row_id, seconds, worth_answering)
     return seconds
 
 
-async def wait_for_scoring(
-    scoring_id: str,
-    caller: CallerDep,
-    doorbell: DoorbellDep,
-    prefer: Prefer = None,
-    if_none_match: IfNoneMatch = None,
-) -> int | None:
-    """As `wait_if_asked`, for a read of a scoring."""
-    seconds = _granted(prefer)
-    if seconds is None:
-        return None
-    scoring_uuid = ids.from_public("scr", scoring_id)
+def answered(
+    glance: Glance,
+    shown: Callable[[], Pollable],
+    *,
+    waited_s: int | None,
+    if_none_match: str | None,
+) -> Response:
+    """A read's answer: 304 where the client has it, else the body with its `ETag` and when to ask again."""
+    headers = {"ETag": glance.tag}
+    if waited_s is not None:
+        headers["Preference-Applied"] = f"wait={waited_s}"
+    if etag_matches(if_none_match, glance.tag):
+        return Response(status_code=304, headers=headers)
+    shape = shown()
+    if shape.poll_after_s is not None:
+        headers["Retry-After"] = str(shape.poll_after_s)
+    return JSONResponse(shape.model_dump(mode="json"), headers=headers)
 
-    def worth_answering() -> bool:
-        with db.read() as session:
-            found = scorings.get(session, project_id=caller.project_id, scoring_id=scoring_uuid)
-        changed = if_none_match is not None and not etag_matches(if_none_match, scoring_etag(found))
-        return ScoringStatus(found.status) in SCORED or changed
 
-    await _hold_back(doorbell, scoring_uuid, seconds, worth_answering)
-    return seconds
+def _job_glimpse(session: Session, project_id: UUID, job_id: UUID) -> Glance:
+    tag = job_reading.tag_of(session, project_id=project_id, job_id=job_id)
+    return Glance(tag_text(tag), ended=Status(tag.status) in TERMINAL)
+
+
+wait_if_asked = waits_for("job_id", "job", _job_glimpse)
 
 
 def _granted(prefer: str | None) -> int | None:

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from client.api import VaderClient
+from client import VaderClient
 
 ROOT = Path(__file__).parents[1]
 

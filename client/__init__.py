@@ -5,13 +5,18 @@
 ...     job = vader.create_job({"base_model": "tiny-unet", ...})
 ...     for event in vader.events(job.id):
 ...         print(event.type, event.message)
+
+`AsyncVaderClient` is the same for asyncio.
 """
 
-from client.api import VaderClient
+from client.aio.api import AsyncVaderClient
+from client.credentials import connect
 from client.errors import RequestRefused, Unreachable, VaderError
 from client.models import Event, Job, Scoring, Upload
+from client.sync.api import VaderClient
 
 __all__ = [
+    "AsyncVaderClient",
     "Event",
     "Job",
     "RequestRefused",
@@ -20,4 +25,5 @@ __all__ = [
     "Upload",
     "VaderClient",
     "VaderError",
+    "connect",
 ]

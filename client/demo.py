@@ -22,16 +22,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from client.api import VaderClient
 from client.errors import FileUnusable, VaderError
 from client.job_file import read_job
 from client.memory import PeakMemory
-from client.models import File, Job
+from client.models import Job
 from client.progress import display_for, watch
-from client.render import show_error, show_job
+from client.show.jobs import show_job
+from client.show.problems import show_error
 from client.stack.errors import StartFailed
 from client.stack.folder import read_json, write_private
 from client.stack.processes import Child, Command, wait_until
+from client.sync.api import VaderClient
 
 EXIT_NOT_IMPROVED, EXIT_ERROR, EXIT_INTERRUPTED = 1, 5, 130
 # The tiny models gain little from a second thread, and two threads that wait for each other crawl as soon
@@ -133,12 +134,11 @@ def _fetch(client: VaderClient, job: Job, output: Path) -> list[str]:
     for sample in samples:
         subject = re.sub("[^a-z0-9]+", "-", sample.prompt.lower())[:_NAME_LENGTH].strip("-")
         name = f"{subject}-{sample.pair}-{sample.role}.mp4"
-        video = File(path=name, size_bytes=sample.size_bytes, sha256=sample.sha256, url=sample.url)
-        client.download(video, to=output / "samples" / name)
+        client.download_sample(sample, to=output / "samples" / name)
     if samples:
         lines.append(f"videos in   {output / 'samples'} ({len(samples)} mp4 files)")
     if job.sheet is not None:
-        client.download_sheet(job.sheet, to=output / "sheet.png")
+        client.download_sheet(job.id, job.sheet, to=output / "sheet.png")
         lines.append(f"sheet       {output / 'sheet.png'} (base row over adapter row)")
     return lines
 

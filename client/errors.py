@@ -2,16 +2,23 @@
 
 VaderError
 |- NotConfigured      no URL or no API key is known
+|- BadArgument        what was given cannot be part of a request (an empty id)
 |- Unreachable        no answer from the service, also after retries
 |- UnexpectedAnswer   an answer that is not of this API
+|- WaitedTooLong      what was waited for has not ended within the time given; it goes on
 |- RequestRefused     the service answered with a problem (RFC 9457)
-|  |- Unauthorized    401, 403: the key is unknown, revoked, or lacks a scope
+|  |- Unauthorized    401, 403: the key is unknown, revoked, or lacks a scope; a quota is used up
 |  |- NotFound        404: not there, or of another project
-|  |- Conflict        409, 412: not possible in the job's present status
+|  |- Conflict        409: not possible now
+|  |  |- WrongStatus  the job's status does not allow it; `allowed_actions` says what it allows
+|  |  |- SpecChanged  `expect` named another spec than the one that would be run
+|  |  `- Stale        412, 428: changed by someone else since it was read; read it again
 |  |- Gone            410: the file has expired; the job itself stays
 |  |- Invalid         400, 413, 415, 422: the request is at fault; `faults` names every fault
-|  `- Busy            429, 503: try again later
-|- NoAdapter          the job has yielded no adapter, or not yet
+|  |  `- TooExpensive `expect` named a lower cost than the estimate
+|  `- Busy            429, 503: try again after `retry_after_s`
+|- NothingYet         the job has not yielded what is asked for, or not yet
+|  `- NoAdapter       no adapter
 |- FileUnusable       a file to read or to write is malformed or out of reach
 `- DownloadCorrupt    a downloaded file is not the one the service described
 """
@@ -29,6 +36,10 @@ class NotConfigured(VaderError):
     """No URL or no API key is known."""
 
 
+class BadArgument(VaderError, ValueError):
+    """What was given cannot be part of a request."""
+
+
 class Unreachable(VaderError):
     """No answer from the service, also after retries."""
 
@@ -37,7 +48,15 @@ class UnexpectedAnswer(VaderError):
     """An answer that is not of this API: the URL is perhaps that of something else."""
 
 
-class NoAdapter(VaderError):
+class WaitedTooLong(VaderError):
+    """What was waited for has not ended within the time given. It goes on."""
+
+
+class NothingYet(VaderError):
+    """The job has not yielded what is asked for, or not yet."""
+
+
+class NoAdapter(NothingYet):
     """The job has yielded no adapter, or not yet."""
 
 
@@ -50,11 +69,11 @@ class DownloadCorrupt(VaderError):
 
 
 class RequestRefused(VaderError):
-    """The service answered with a problem."""
+    """The service answered with a problem. `retry_after_s` is what it said about when to come again."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
         super().__init__(problem)
-        self.problem = problem
+        self.problem, self.retry_after_s = problem, retry_after_s
 
     @property
     def faults(self) -> list[Fault]:
@@ -65,12 +84,12 @@ class RequestRefused(VaderError):
         lines = [f"{self.problem.title} ({self.problem.status} {self.problem.code})"]
         if self.problem.detail:
             lines.append(self.problem.detail)
-        lines += [f"{fault.pointer}: {fault.detail}" for fault in self.faults]
+        lines += [f"{fault.place}: {fault.detail}" for fault in self.faults]
         return "\n".join(lines)
 
 
 class Unauthorized(RequestRefused):
-    """The API key is unknown, revoked or expired, or lacks a scope."""
+    """The API key is unknown, revoked or expired, lacks a scope, or the project's quota is used up."""
 
 
 class NotFound(RequestRefused):
@@ -78,7 +97,24 @@ class NotFound(RequestRefused):
 
 
 class Conflict(RequestRefused):
-    """Not possible in the present status; `problem` may carry `allowed_actions`."""
+    """Not possible now."""
+
+
+class WrongStatus(Conflict):
+    """The job's status does not allow it."""
+
+    @property
+    def allowed_actions(self) -> list[str]:
+        """What the job's status allows."""
+        return self.problem.allowed_actions
+
+
+class SpecChanged(Conflict):
+    """The spec that would be run is another one than `expect` names; nothing was created."""
+
+
+class Stale(Conflict):
+    """Changed by someone else since it was read; nothing was changed."""
 
 
 class Gone(RequestRefused):
@@ -89,10 +125,19 @@ class Invalid(RequestRefused):
     """The request is at fault."""
 
 
+class TooExpensive(Invalid):
+    """The estimate is above what `expect` allows; nothing was created."""
+
+
 class Busy(RequestRefused):
     """The service asks to try again later."""
 
 
+_BY_CODE: dict[str, type[RequestRefused]] = {
+    "invalid_transition": WrongStatus,
+    "spec_hash_mismatch": SpecChanged,
+    "estimate_exceeds_limit": TooExpensive,
+}
 _BY_STATUS: dict[int, type[RequestRefused]] = {
     400: Invalid,
     401: Unauthorized,
@@ -100,8 +145,9 @@ _BY_STATUS: dict[int, type[RequestRefused]] = {
     404: NotFound,
     409: Conflict,
     410: Gone,
-    412: Conflict,
+    412: Stale,
     413: Invalid,
+    428: Stale,
     415: Invalid,
     422: Invalid,
     429: Busy,
@@ -109,6 +155,7 @@ _BY_STATUS: dict[int, type[RequestRefused]] = {
 }
 
 
-def refusal(problem: Problem) -> RequestRefused:
+def refusal(problem: Problem, *, retry_after_s: float | None = None) -> RequestRefused:
     """The error that stands for `problem`."""
-    return _BY_STATUS.get(problem.status, RequestRefused)(problem)
+    kind = _BY_CODE.get(problem.code) or _BY_STATUS.get(problem.status, RequestRefused)
+    return kind(problem, retry_after_s=retry_after_s)

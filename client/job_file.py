@@ -26,7 +26,7 @@ class _JsonLoader(yaml.SafeLoader):
 
 
 def read_job(path: Path) -> dict[str, JsonValue]:
-    """The job spec in the file, `-` for stdin. Only its being an object is checked here.
+    """The YAML or JSON object in the file, `-` for stdin; what is in it is the service's to check.
 
     Raises `FileUnusable`.
     """
@@ -39,7 +39,7 @@ def read_job(path: Path) -> dict[str, JsonValue]:
     except yaml.YAMLError as error:
         raise FileUnusable(f"{path} is not YAML: {error}") from error
     if not isinstance(document, dict):
-        raise FileUnusable(f"{path} must hold an object with base_model, rewards, prompts, budget.")
+        raise FileUnusable(f"{path} must hold an object: names with values.")
     return document
 
 

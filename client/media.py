@@ -1,4 +1,4 @@
-"""Images and videos to upload: read whole, their media types told by their names."""
+"""Images, videos and prompts to upload: read whole, their media types told by their names."""
 
 from __future__ import annotations
 
@@ -16,11 +16,27 @@ TYPES = {
 }
 
 
+PROMPTS = {
+    ".jsonl": "application/jsonl",
+    ".ndjson": "application/x-ndjson",
+    ".txt": "text/plain",
+}
+
+
+def read_prompts(path: Path) -> tuple[bytes, str]:
+    """The bytes and the media type of a file of prompts. Raises `FileUnusable`."""
+    return _read(path, PROMPTS)
+
+
 def read_media(path: Path) -> tuple[bytes, str]:
-    """The bytes and the media type of the file. Raises `FileUnusable`."""
-    content_type = TYPES.get(path.suffix.lower())
+    """The bytes and the media type of an image or video. Raises `FileUnusable`."""
+    return _read(path, TYPES)
+
+
+def _read(path: Path, types: dict[str, str]) -> tuple[bytes, str]:
+    content_type = types.get(path.suffix.lower())
     if content_type is None:
-        raise FileUnusable(f"{path} cannot be uploaded: its name must end in {', '.join(TYPES)}.")
+        raise FileUnusable(f"{path} cannot be uploaded: its name must end in {', '.join(types)}.")
     try:
         return path.read_bytes(), content_type
     except OSError as error:

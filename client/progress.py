@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from client.api import VaderClient
 from client.models import Event, Job
+from client.sync.api import VaderClient
 from client.tracker import Tracker
 
 _PLAIN_EVERY_S = 5.0
@@ -34,6 +34,14 @@ class Display(Protocol):
 
     def show(self, event: Event, tracker: Tracker) -> None:
         """Shows `event`, which `tracker` has taken already."""
+
+
+def show_until_ended(
+    client: VaderClient, job: Job, *, console: Console, as_json: bool = False
+) -> Job:
+    """Shows the job's events from its first one to its end: as JSON lines, as a live bar where `console`
+    is a terminal, as plain lines where it is not. The job as it ended."""
+    return watch(client, job, JsonDisplay(console.file) if as_json else display_for(console))
 
 
 def watch(client: VaderClient, job: Job, display: Display) -> Job:
@@ -70,7 +78,7 @@ class JsonDisplay:
 
     def show(self, event: Event, tracker: Tracker) -> None:
         """Writes the event."""
-        self._out.write(json.dumps(event.model_dump(mode="json")) + "\n")
+        self._out.write(json.dumps(event.model_dump(mode="json", exclude_unset=True)) + "\n")
         self._out.flush()
 
 

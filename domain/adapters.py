@@ -1,4 +1,4 @@
-"""The adapter row of a job. The files lie in the object store before the row points at them."""
+"""Publishes adapters: rows that point at files which lie in the object store already."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _IN_CHECKPOINT = "adapter/"
 def publish(
     session: Session, job: Job, *, step: int, prefix: str, files: Sequence[Json]
 ) -> Adapter:
-    """Makes the files below `prefix` the job's adapter, in place of an earlier one.
+    """Makes the files below `prefix` the job's final adapter, in place of an earlier one.
 
     `files` are path (below the prefix), size_bytes and sha256.
     """
@@ -30,8 +30,12 @@ def publish(
         "files": list(files),
         "size_bytes": sum(file["size_bytes"] for file in files),
     }
-    row = insert(Adapter).values(id=new_id(), project_id=job.project_id, job_id=job.id, **values)
-    written = row.on_conflict_do_update(index_elements=[Adapter.job_id], set_=values)
+    row = insert(Adapter).values(
+        id=new_id(), project_id=job.project_id, job_id=job.id, kind="final", **values
+    )
+    written = row.on_conflict_do_update(
+        index_elements=[Adapter.job_id], index_where=Adapter.kind == "final", set_=values
+    )
     adapter: Adapter = session.scalars(
         written.returning(Adapter), execution_options={"populate_existing": True}
     ).one()
@@ -53,13 +57,18 @@ def publish_newest_checkpoint(session: Session, job: Job) -> Adapter | None:
     newest = session.scalars(query.order_by(Checkpoint.step.desc()).limit(1)).one_or_none()
     if newest is None:
         return None
+    prefix, files = adapter_in(newest)
+    return publish(session, job, step=newest.step, prefix=prefix, files=files)
+
+
+def adapter_in(checkpoint: Checkpoint) -> tuple[str, list[Json]]:
+    """The object key prefix and the files of the adapter that a checkpoint holds."""
     files = [
         {**file, "path": file["path"].removeprefix(_IN_CHECKPOINT)}
-        for file in newest.files
+        for file in checkpoint.files
         if file["path"].startswith(_IN_CHECKPOINT)
     ]
-    prefix = f"{newest.prefix}/{_IN_CHECKPOINT}".rstrip("/")
-    return publish(session, job, step=newest.step, prefix=prefix, files=files)
+    return f"{checkpoint.prefix}/{_IN_CHECKPOINT}".rstrip("/"), files
 
 
 def _point_at(session: Session, job_id: UUID, adapter_id: UUID) -> None:

@@ -8,40 +8,33 @@ unknown id costs the same time as a wrong secret.
 from __future__ import annotations
 
 import hmac
-import secrets
-import string
 import zlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from domain.errors import ExpiredApiKey, InvalidApiKey, MissingScope, NotFound
+from domain import db
+from domain.callers import Caller
+from domain.errors import ExpiredApiKey, InvalidApiKey, NotFound
 from domain.ids import new_id, to_public
-from domain.settings import get_settings
+from domain.pages import Page, page
+from domain.remembered import forget_after_commit
 from domain.tables import ApiKey
+from domain.tokens import digest, random_text
 
-ALL_SCOPES = ("jobs:read", "jobs:write", "prompt_sets:write", "uploads:write", "artifacts:read")
-_ALPHABET = string.ascii_letters + string.digits
+ALL_SCOPES = (
+    *("jobs:read", "jobs:write", "prompt_sets:write", "templates:write", "uploads:write"),
+    *("artifacts:read", "adapters:write", "generations:write", "webhooks:write"),
+    *("usage:read", "keys:write", "audit:read"),
+)
 _START = "vdr_live"
+_PURPOSE = "api-keys"
 _NOT_VALID = "Send a key of this service as `Authorization: Bearer vdr_live_...`."
 # Writing every use would make every request a write of the same row.
 _USE_NOTED_EVERY = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who makes a request: one key of one project."""
-
-    key_id: UUID
-    project_id: UUID
-    name: str
-    scopes: list[str]
-    expires_at: datetime | None
-    last_used_at: datetime | None
 
 
 def create(
@@ -53,13 +46,13 @@ def create(
     expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and its text, which is shown this once and cannot be read again."""
-    lookup_id, secret = _random(8), _random(32)
+    lookup_id, secret = random_text(8), random_text(32)
     key = ApiKey(
         id=new_id(),
         project_id=project_id,
         name=name,
         lookup_id=lookup_id,
-        secret_hash=_hash(secret),
+        secret_hash=digest(_PURPOSE, secret),
         scopes=list(scopes),
         expires_at=expires_at,
     )
@@ -72,13 +65,18 @@ def verify(session: Session, token: str) -> Caller:
     """The caller that `token` stands for, its use noted. Raises `InvalidApiKey`, `ExpiredApiKey`."""
     lookup_id, secret = _parts(token)
     query = select(ApiKey, func.clock_timestamp()).where(ApiKey.lookup_id == lookup_id)
-    key, now = session.execute(query).one_or_none() or (None, None)
+    key, now = session.execute(query).one_or_none() or (None, db.utc_now())
     stored = bytes(32) if key is None else key.secret_hash
-    if not hmac.compare_digest(stored, _hash(secret)) or key is None or key.revoked_at is not None:
+    if (
+        not hmac.compare_digest(stored, digest(_PURPOSE, secret))
+        or key is None
+        or key.revoked_at is not None
+    ):
         raise InvalidApiKey(_NOT_VALID)
-    if key.expires_at is not None and now is not None and key.expires_at <= now:
+    if key.expires_at is not None and key.expires_at <= now:
         raise ExpiredApiKey(f"It was valid until {key.expires_at.isoformat()}.")
-    _note_use(session, key)
+    if key.last_used_at is None or key.last_used_at < now - _USE_NOTED_EVERY:
+        _note_use(session, key)
     return Caller(
         key_id=key.id,
         project_id=key.project_id,
@@ -86,13 +84,8 @@ def verify(session: Session, token: str) -> Caller:
         scopes=key.scopes,
         expires_at=key.expires_at,
         last_used_at=key.last_used_at,
+        member_id=None,
     )
-
-
-def require(caller: Caller, scope: str) -> None:
-    """Raises `MissingScope` when the caller's key lacks `scope`."""
-    if scope not in caller.scopes:
-        raise MissingScope(f"This needs the scope {scope!r}.", scope=scope)
 
 
 def is_active(session: Session, key_id: UUID) -> bool:
@@ -114,13 +107,48 @@ def revoke(session: Session, *, project_id: UUID, key_id: UUID) -> None:
         .returning(ApiKey.id)
     )
     if session.scalar(ended) is None:
-        raise NotFound(f"There is no API key {to_public('key', key_id)!r} in this project.")
+        raise _unknown(key_id)
+    forget_after_commit(session, key_id)
+
+
+def get(session: Session, *, project_id: UUID, key_id: UUID) -> ApiKey:
+    """The key, revoked or not. Raises `NotFound`."""
+    key = session.get(ApiKey, key_id)
+    if key is None or key.project_id != project_id:
+        raise _unknown(key_id)
+    return key
+
+
+def rename(session: Session, *, project_id: UUID, key_id: UUID, name: str) -> ApiKey:
+    """Gives the key another name. Raises `NotFound`."""
+    key = get(session, project_id=project_id, key_id=key_id)
+    key.name = name
+    return key
+
+
+def list_keys(
+    session: Session, *, project_id: UUID, cursor: str | None, limit: int
+) -> Page[ApiKey]:
+    """The project's keys that are not revoked, newest first. Raises `InvalidCursor`."""
+    query = select(ApiKey).where(ApiKey.project_id == project_id, ApiKey.revoked_at.is_(None))
+    return page(
+        session,
+        query,
+        keys=(ApiKey.created_at, ApiKey.id),
+        filtered_by=f"api keys {project_id}",
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 def names(session: Session, key_ids: Collection[UUID]) -> dict[UUID, str]:
     """The names of the keys."""
     rows = session.execute(select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(key_ids)))
     return {row.id: row.name for row in rows}
+
+
+def _unknown(key_id: UUID) -> NotFound:
+    return NotFound(f"There is no API key {to_public('key', key_id)!r} in this project.")
 
 
 def _note_use(session: Session, key: ApiKey) -> None:
@@ -146,17 +174,5 @@ def _parts(token: str) -> tuple[str, str]:
     return lookup_id, secret
 
 
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
-
-
 def _checksum(body: str) -> str:
     return f"{zlib.crc32(body.encode(errors='replace')):08x}"
-
-
-def _hash(secret: str) -> bytes:
-    """The pepper is derived, so that the same secret key can also sign links."""
-    pepper = hmac.digest(
-        get_settings().secret_key.get_secret_value().encode(), b"api-keys", "sha256"
-    )
-    return hmac.digest(pepper, secret.encode(errors="replace"), "sha256")

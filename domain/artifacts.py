@@ -7,22 +7,36 @@ refused when the attempt lost its lease, so a stale worker's files are never see
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from domain import adapters, events, jobs
+from domain import adapters, events, init_from, jobs, logs
 from domain.errors import NotFound
 from domain.ids import new_id, to_public
 from domain.tables import Adapter, Attempt, Checkpoint, Evaluation, Job, Json, Sample
 from vader_core import lines
 
 
+@dataclass(frozen=True)
+class GivenUp:
+    """A checkpoint whose objects are to go: all below the key `prefix`, but not those below `kept`."""
+
+    prefix: str
+    kept: str | None
+
+
+def job_prefix(job_id: UUID) -> str:
+    """The object key under which all files of a job lie; it does not end in a slash."""
+    return f"jobs/{to_public('job', job_id)}"
+
+
 def attempt_prefix(job_id: UUID, attempt: int) -> str:
     """The object key under which all files of an attempt lie; it does not end in a slash."""
-    return f"jobs/{to_public('job', job_id)}/attempts/{attempt}"
+    return f"{job_prefix(job_id)}/attempts/{attempt}"
 
 
 def add_sample(
@@ -70,6 +84,7 @@ def add_checkpoint(
         "prefix": prefix,
         "files": files,
         "size_bytes": sum(file["size_bytes"] for file in files),
+        "counters": line.counters.model_dump(mode="json"),
         "expired_at": None,
     }
     row = insert(Checkpoint).values(id=new_id(), job_id=job_id, step=line.step, **values)
@@ -85,22 +100,31 @@ def add_checkpoint(
     return checkpoint
 
 
-def prune_checkpoints(session: Session, *, job_id: UUID, attempt: int, keep_last: int) -> list[str]:
-    """Gives up all but the newest `keep_last` checkpoints.
+def prune_checkpoints(
+    session: Session, *, job_id: UUID, attempt: int, keep_last: int
+) -> list[GivenUp]:
+    """Gives up all but the newest `keep_last` checkpoints; the caller deletes their objects after the commit.
 
-    The key prefixes of those given up: the caller deletes their objects after the commit.
+    Those that a job starts from which has not ended are kept too, and an adapter that was promoted from one
+    keeps its files.
     """
-    jobs.held(session, job_id=job_id, attempt=attempt)
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
     kept = Checkpoint.job_id == job_id, Checkpoint.expired_at.is_(None)
+    needed = init_from.checkpoints_needed(session, project_id=job.project_id)
     newest = select(Checkpoint.id).where(*kept).order_by(Checkpoint.step.desc()).limit(keep_last)
     given_up = (
         update(Checkpoint)
-        .where(*kept, Checkpoint.id.not_in(newest))
+        .where(*kept, Checkpoint.id.not_in(newest), Checkpoint.id.not_in(needed))
         .values(expired_at=func.clock_timestamp())
-        .returning(Checkpoint.prefix)
+        .returning(Checkpoint.prefix, Checkpoint.id)
         .execution_options(synchronize_session=False)
     )
-    return list(session.scalars(given_up))
+    rows = session.execute(given_up).all()
+    promoted = select(Adapter.checkpoint_id, Adapter.prefix).where(
+        Adapter.checkpoint_id.in_([row.id for row in rows])
+    )
+    kept_below = {row.checkpoint_id: row.prefix for row in session.execute(promoted)}
+    return [GivenUp(row.prefix, kept_below.get(row.id)) for row in rows]
 
 
 def add_adapter(
@@ -119,13 +143,15 @@ def add_adapter(
 
 
 def add_log(session: Session, *, job_id: UUID, attempt: int, key: str, file: lines.File) -> None:
-    """Notes where the attempt's log is stored."""
+    """Notes where the attempt's log is stored; its pieces of before are dropped."""
     jobs.held(session, job_id=job_id, attempt=attempt)
     session.execute(
         update(Attempt)
         .where(Attempt.job_id == job_id, Attempt.number == attempt)
         .values(log=_object(key, size_bytes=file.size_bytes, sha256=file.sha256))
     )
+    logs.forget(session, job_id=job_id, attempt=attempt)
+    events.announce(session, job_id)
 
 
 def samples(
@@ -155,6 +181,14 @@ def checkpoints(session: Session, *, job_id: UUID) -> list[Checkpoint]:
     return list(session.scalars(query.order_by(Checkpoint.step.desc())))
 
 
+def checkpoint(session: Session, *, job_id: UUID, checkpoint_id: UUID) -> Checkpoint:
+    """The job's checkpoint. Raises `NotFound`, also for another job's."""
+    found = session.get(Checkpoint, checkpoint_id)
+    if found is None or found.job_id != job_id:
+        raise NotFound(f"There is no checkpoint {to_public('ck', checkpoint_id)!r} in this job.")
+    return found
+
+
 def evaluations(session: Session, *, job_id: UUID) -> list[Evaluation]:
     """The job's evaluations in the order they were made."""
     query = select(Evaluation).where(Evaluation.job_id == job_id)
@@ -167,17 +201,10 @@ def attempts(session: Session, *, job_id: UUID) -> list[Attempt]:
     return list(session.scalars(query.order_by(Attempt.number)))
 
 
-def adapter(session: Session, *, project_id: UUID, adapter_id: UUID) -> Adapter:
-    """The adapter. Raises `NotFound`, also for another project's."""
-    found = session.get(Adapter, adapter_id)
-    if found is None or found.project_id != project_id:
-        raise NotFound(f"There is no adapter {to_public('ad', adapter_id)!r} in this project.")
-    return found
-
-
 def adapter_of(session: Session, *, job_id: UUID) -> Adapter | None:
-    """The job's adapter, if it has one."""
-    return session.scalar(select(Adapter).where(Adapter.job_id == job_id))
+    """The adapter that the job ended with, if it has one."""
+    query = select(Adapter).where(Adapter.job_id == job_id, Adapter.kind == "final")
+    return session.scalar(query)
 
 
 def _below(folder: str, files: Sequence[lines.File]) -> list[Json]:

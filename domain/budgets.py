@@ -6,10 +6,12 @@ Counters only grow: an attempt that resumes from an older checkpoint spends agai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+from domain import pace
 from domain.job_status import TERMINAL, Status
+from domain.pace import Ceiling
 from domain.settings import get_settings
 from domain.tables import Attempt, Job
 from vader_core.faults import Fault
@@ -20,30 +22,35 @@ MOST_SECONDS = 10 * 365 * 24 * 3600.0
 MOST_SPENDING = 1e12
 # Reaching the asked steps is the plan, and who waits in the queue is told by its position.
 _WITHOUT_WARNING = frozenset({"max_steps", "max_queue_s"})
-
-
-@dataclass(frozen=True)
-class Ceiling:
-    """`limit` None: not limited. Steps, queries and seconds as numbers, cost as an amount; the
-    deadline's limit are the seconds from creation to it. `fraction` is used / limit."""
-
-    name: str
-    limit: float | None
-    used: float
-
-    @property
-    def fraction(self) -> float | None:
-        return None if self.limit is None else self.used / self.limit
+CEILINGS = {
+    "completed_steps": "max_steps",
+    "reward_queries": "max_reward_queries",
+    "gpu_seconds": "max_gpu_seconds",
+    "wall_clock": "max_wall_clock_s",
+    "deadline": "deadline_at",
+    "cost": "max_cost",
+}
+"""The ceiling of every stop reason that is one."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Every ceiling by name, and the one that will be reached first at the present pace."""
+    """Every ceiling by name, the one that will be reached first at the present pace, and in how many
+    seconds of training each will be."""
 
     ceilings: dict[str, Ceiling]
     next_ceiling: str | None
+    seconds_left: dict[str, float]
     cost: Decimal
     currency: str
+
+    def reached(self) -> list[str]:
+        """The ceilings at which training stops and of which nothing is left; not that of the steps."""
+        return [
+            name
+            for name in CEILINGS.values()
+            if name != "max_steps" and self.ceilings[name].left == 0
+        ]
 
     def to_warn_of(self) -> list[Ceiling]:
         """The ceilings of which 80 % or more is used and of which a user should know."""
@@ -60,7 +67,6 @@ def usage(job: Job, attempt: Attempt | None, *, now: datetime) -> Usage:
     settings = get_settings()
     cost = settings.gpu_second_price * Decimal(str(job.gpu_seconds))
     until = job.finished_at or now
-    waited_until = job.started_at or until
     age_s = (until - job.created_at).total_seconds()
     deadline_s = (
         None
@@ -68,18 +74,21 @@ def usage(job: Job, attempt: Attempt | None, *, now: datetime) -> Usage:
         else max((budget.deadline_at - job.created_at).total_seconds(), 1e-3)
     )
     amount = None if budget.max_cost is None else float(budget.max_cost.amount)
-    ceilings = [
+    all_ceilings = [
         Ceiling("max_steps", budget.max_steps, job.step),
         Ceiling("max_reward_queries", budget.max_reward_queries, job.reward_queries),
         Ceiling("max_gpu_seconds", budget.max_gpu_seconds, job.gpu_seconds),
         Ceiling("max_wall_clock_s", budget.max_wall_clock_s, wall_clock_s(job, attempt, now=now)),
         Ceiling("deadline_at", deadline_s, age_s),
-        Ceiling("max_queue_s", budget.max_queue_s, (waited_until - job.created_at).total_seconds()),
+        Ceiling("max_queue_s", budget.max_queue_s, _queue_s(job, budget, now=now)),
         Ceiling("max_cost", amount, float(cost)),
     ]
+    ceilings = {ceiling.name: ceiling for ceiling in all_ceilings}
+    left_s = pace.seconds_left(job, ceilings)
     return Usage(
-        ceilings={ceiling.name: ceiling for ceiling in ceilings},
-        next_ceiling=_next(job, ceilings),
+        ceilings=ceilings,
+        next_ceiling=_next(job, ceilings, left_s),
+        seconds_left=left_s,
         cost=cost.quantize(Decimal("0.01")),
         currency=settings.currency,
     )
@@ -90,6 +99,18 @@ def wall_clock_s(job: Job, attempt: Attempt | None, *, now: datetime) -> float:
     if attempt is None or attempt.ended_at is not None:
         return job.wall_clock_s
     return job.wall_clock_s + max((now - attempt.started_at).total_seconds(), 0.0)
+
+
+def queue_began(job: Job, budget: Budget) -> datetime:
+    """Since when the job waits for its first attempt: its creation, or when it was resumed."""
+    if job.queue_expires_at is None or budget.max_queue_s is None:
+        return job.created_at
+    return job.queue_expires_at - timedelta(seconds=budget.max_queue_s)
+
+
+def _queue_s(job: Job, budget: Budget, *, now: datetime) -> float:
+    until = job.started_at or job.finished_at or now
+    return max((until - queue_began(job, budget)).total_seconds(), 0.0)
 
 
 def cost_gpu_seconds(budget: Budget) -> float | None:
@@ -143,10 +164,15 @@ def _out_of_range(name: str, detail: str, *nearest: float) -> Fault:
     return Fault(pointer=pointer, code="out_of_range", detail=detail, nearest=list(nearest))
 
 
-def _next(job: Job, ceilings: list[Ceiling]) -> str | None:
-    """All spending began at zero, so what is used up furthest is what ends first."""
+def _next(job: Job, ceilings: dict[str, Ceiling], left_s: dict[str, float]) -> str | None:
     if job.status in TERMINAL:
         return None
     waits = job.status == Status.QUEUED and job.started_at is None
-    limited = [c for c in ceilings if c.limit is not None and (waits or c.name != "max_queue_s")]
-    return max(limited, key=lambda ceiling: ceiling.fraction or 0.0).name
+    return pace.first(
+        {} if waits else left_s,
+        [
+            c
+            for c in ceilings.values()
+            if c.limit is not None and (waits or c.name != "max_queue_s")
+        ],
+    )

@@ -6,67 +6,49 @@ gets `StaleAttempt` and has changed nothing. Only the database's clock decides a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
-from domain import budgets, db, events, jobs, prompt_sets, queue, uploads
+from domain import attempt_ends, budgets, events, jobs, prompt_sets, quotas, uploads
 from domain.errors import InvalidTransition
-from domain.ids import to_public
+from domain.job_errors import JobError
 from domain.job_status import HELD, Status, allowed_actions
 from domain.settings import get_settings
 from domain.tables import Attempt, Checkpoint, Job, Json
 from domain.uploads import ImageRef
-from vader_core.spec import JobSpec
-from vader_core.strict import Strict
+from vader_core.spec import Budget, JobSpec
 
 MAX_PREEMPTIONS = 20
-
-_END: dict[str, Any] = {
-    "owner": None,
-    "lease_until": None,
-    "finished_at": func.clock_timestamp(),
-}
-
-Outcome = Literal["succeeded", "failed", "cancelled", "lost", "released"]
-
-
-class JobError(Strict):
-    """Why an attempt or a job failed. The domain fills in `attempt` and `last_checkpoint`."""
-
-    code: str
-    message: str
-    hint: str = ""
-    fault: Literal["user", "platform"] = "platform"
-    retryable: bool = True
-    step: int = 0
-    attempt: int = 0
-    last_checkpoint: str | None = None
 
 
 @dataclass(frozen=True)
 class CheckpointRef:
-    """A stored checkpoint: `files` are path (below the key `prefix`), size_bytes and sha256."""
+    """A stored checkpoint: `files` are path (below the key `prefix`), size_bytes and sha256; `counters` what
+    the job had used by then."""
 
     step: int
     attempt: int
     prefix: str
     files: list[Json]
+    counters: Json
 
 
 @dataclass(frozen=True)
 class Claim:
     """A job that this worker now holds. `spec` has its prompts inline.
 
-    `spent_*` are the seconds of all earlier attempts; `cost_gpu_seconds` are those that `max_cost` buys,
-    None without such a ceiling. `checkpoints` are newest first, `images` the prompts' first images.
+    `budget` is the budget as it is now, by which ceilings are kept; that of `spec` stays as the job was
+    made. `spent_*` are the seconds of all earlier attempts; `cost_gpu_seconds` are those that `max_cost`
+    buys, None without such a ceiling. `checkpoints` are newest first, `images` the prompts' first images.
+    `init_from` is the job's column of that name.
     """
 
     job_id: UUID
@@ -75,6 +57,8 @@ class Claim:
     max_attempts: int
     spec: JobSpec
     spec_hash: str
+    budget: Budget
+    init_from: Json | None
     trace_id: str
     created_at: datetime
     spent_gpu_seconds: float
@@ -86,40 +70,39 @@ class Claim:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What the holder of a lease is told."""
+    """What the holder of a lease is told: wishes, and the budget as it is now."""
 
     cancel_requested: bool
     keep_adapter: bool
+    pause_requested: bool
+    budget: Budget
+    cost_gpu_seconds: float | None
 
 
 def claim(session: Session, *, worker: str, hardware: str) -> Claim | None:
     """The job that should run next, now held by `worker`; None when none waits.
 
-    Priority comes first, then the project with the fewest running jobs, then age. Rows that another
-    worker is claiming this moment are passed over.
+    Priority comes first, then the project with the fewest running jobs, then age. Passed over are rows
+    that another worker is claiming this moment, jobs that wait after a failed attempt, and those of
+    projects whose quotas are used up.
     """
-    other = aliased(Job)
-    running = (
-        select(func.count())
-        .where(other.project_id == Job.project_id, other.status.in_(HELD))
-        .scalar_subquery()
-    )
-    waiting = (
-        select(Job)
-        .where(Job.status == Status.QUEUED)
-        .order_by(Job.priority, running, Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=Job)
-    )
-    job = session.scalar(waiting)
-    if job is None:
-        return None
-    try:
-        spec = JobSpec.model_validate(job.spec)
-    except ValidationError as wrong:
-        # Raised, this would stand before every job behind it, again and again.
-        fail_queued(session, job, _spec_unreadable(wrong))
-        return claim(session, worker=worker, hardware=hardware)
+    without_room: set[UUID] = set()
+    while (job := session.scalar(_next_waiting(without_room))) is not None:
+        if not quotas.has_room(session, job.project_id):
+            # Another claim took the last place of the project since this one looked.
+            without_room.add(job.project_id)
+            continue
+        try:
+            spec = JobSpec.model_validate(job.spec)
+        except ValidationError as wrong:
+            # Raised, this would stand before every job behind it, again and again.
+            fail_queued(session, job, _spec_unreadable(wrong))
+            continue
+        return _start(session, job, spec, worker=worker, hardware=hardware)
+    return None
+
+
+def _start(session: Session, job: Job, spec: JobSpec, *, worker: str, hardware: str) -> Claim:
     job.attempt += 1
     job = jobs.move(
         session,
@@ -142,7 +125,7 @@ def heartbeat(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
         update(Job)
         .where(Job.id == job_id, jobs.held_by(attempt))
         .values(lease_until=_lease_end())
-        .returning(Job.cancel_requested_at.is_not(None), Job.keep_adapter)
+        .returning(*_WISHES)
         .execution_options(synchronize_session=False)
     )
     row = session.execute(prolonged).one_or_none()
@@ -154,18 +137,36 @@ def heartbeat(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
         .values(last_heartbeat_at=func.clock_timestamp())
         .execution_options(synchronize_session=False)
     )
-    return Heartbeat(*row)
+    return _heard(row)
 
 
-def cancel_asked(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
+def wishes(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
     """What `heartbeat` would say, without prolonging the lease. Raises `StaleAttempt`."""
-    query = select(Job.cancel_requested_at.is_not(None), Job.keep_adapter).where(
-        Job.id == job_id, jobs.held_by(attempt)
-    )
+    query = select(*_WISHES).where(Job.id == job_id, jobs.held_by(attempt))
     row = session.execute(query).one_or_none()
     if row is None:
         raise jobs.stale(job_id, attempt)
-    return Heartbeat(*row)
+    return _heard(row)
+
+
+_WISHES = (
+    Job.cancel_requested_at.is_not(None),
+    Job.keep_adapter,
+    Job.status == Status.PAUSING,
+    Job.budget,
+)
+
+
+def _heard(row: Row[bool, bool, bool, Json]) -> Heartbeat:
+    cancel_requested, keep_adapter, pause_requested, stored = row
+    budget = Budget.model_validate(stored)
+    return Heartbeat(
+        cancel_requested=cancel_requested,
+        keep_adapter=keep_adapter,
+        pause_requested=pause_requested,
+        budget=budget,
+        cost_gpu_seconds=budgets.cost_gpu_seconds(budget),
+    )
 
 
 def finish(
@@ -184,65 +185,112 @@ def finish(
     """
     job = jobs.held(session, job_id=job_id, attempt=attempt)
     if to is Status.CANCELLED:
-        return _cancel(session, job, outcome="cancelled")
+        return attempt_ends.cancelled(session, job, outcome="cancelled")
     if error is not None:
-        return _fail(session, job, _completed(session, job, error), outcome="failed")
+        told = attempt_ends.completed(session, job, error)
+        return attempt_ends.failed(session, job, told, outcome="failed")
     if to is not Status.SUCCEEDED or job.adapter_id is None:
         raise InvalidTransition(
             "A job ends succeeded with its adapter stored, failed with an error, or cancelled.",
             current_status=job.status,
             allowed_actions=allowed_actions(job.status),
         )
-    _end_attempt(session, job, outcome="succeeded")
-    return jobs.move(session, job.id, to=to, stop_reason=stop_reason, **_END)
+    attempt_ends.close(session, job, outcome="succeeded")
+    return jobs.move(session, job.id, to=to, stop_reason=stop_reason, **attempt_ends.ENDED)
 
 
 def fail_attempt(session: Session, *, job_id: UUID, attempt: int, error: JobError) -> Job:
-    """Ends the attempt with `error`: the job is queued again where another attempt can help.
+    """Ends the attempt with `error`: the job is queued again where another attempt can help, after a
+    pause that doubles with every failure.
 
     It fails when the error is not retryable, when the attempts are used up, and when the attempt before
-    failed the same way at the same step. A job that is being cancelled is cancelled. Raises
-    `StaleAttempt`.
+    failed the same way at the same step. A job that is being cancelled is cancelled, and one that was
+    pausing is paused. Raises `StaleAttempt`.
     """
     job = jobs.held(session, job_id=job_id, attempt=attempt)
-    return _attempt_failed(session, job, error, outcome="failed")
+    return attempt_ends.attempt_failed(session, job, error, outcome="failed")
 
 
 def release(session: Session, *, job_id: UUID, attempt: int, reason: str) -> Job:
     """Hands the job back to the queue without charging the attempt, as when a worker is drained.
 
-    A job that is being cancelled is cancelled, and one that was handed back too often fails. Raises
-    `StaleAttempt`.
+    A job that is being cancelled is cancelled, one that was pausing is paused, and one that was handed
+    back too often fails. Raises `StaleAttempt`.
     """
     job = jobs.held(session, job_id=job_id, attempt=attempt)
     if job.status == Status.CANCELLING:
-        return _cancel(session, job, outcome="cancelled")
+        return attempt_ends.cancelled(session, job, outcome="cancelled")
+    if job.status == Status.PAUSING:
+        return attempt_ends.paused(session, job, outcome="released")
     if job.preemptions >= MAX_PREEMPTIONS:
         error = JobError(
             code="preempted_too_often",
             message=f"{job.preemptions + 1} workers were stopped while they ran this job.",
             hint="Submit it again; with more frequent checkpoints less is lost.",
         )
-        return _fail(session, job, _completed(session, job, error), outcome="released")
+        told = attempt_ends.completed(session, job, error)
+        return attempt_ends.failed(session, job, told, outcome="released")
     job.preemptions += 1
-    return _requeue(session, job, message=reason, outcome="released")
+    return attempt_ends.requeued(session, job, message=reason, outcome="released")
+
+
+def pause(session: Session, *, job_id: UUID, attempt: int, reason: str) -> Job:
+    """Pauses the job after its trainer has stopped; the attempt is not charged.
+
+    `reason` is "requested", or the stop reason of the ceiling that was reached. A job that is being
+    cancelled is cancelled instead. Raises `StaleAttempt`, and `InvalidTransition` for a job that is
+    already being finalised.
+    """
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
+    if job.status == Status.CANCELLING:
+        return attempt_ends.cancelled(session, job, outcome="cancelled")
+    if reason != "requested":
+        told = {"ceiling": budgets.CEILINGS[reason], "stop_reason": reason}
+        message = f"{budgets.CEILINGS[reason]} is reached."
+        events.append(
+            session, job_id=job.id, type="job.budget_exhausted", message=message, data=told
+        )
+    if job.status != Status.PAUSING:
+        job = jobs.move(session, job.id, to=Status.PAUSING, attempt=attempt, pause_reason=reason)
+    return attempt_ends.paused(session, job, outcome="paused", reason=reason)
 
 
 def lose(session: Session, job: Job) -> Job:
     """Ends the attempt of a worker that fell silent. `job` is locked and its lease has run out."""
     if job.status == Status.CANCELLING:
-        return _cancel(session, job, outcome="lost")
+        return attempt_ends.cancelled(session, job, outcome="lost")
     error = JobError(
         code="worker_lost",
         message="The worker fell silent and its lease ran out.",
         hint="Submit the job again; if it repeats, look at the workers' logs.",
     )
-    return _attempt_failed(session, job, error, outcome="lost")
+    return attempt_ends.attempt_failed(session, job, error, outcome="lost")
 
 
 def fail_queued(session: Session, job: Job, error: JobError) -> Job:
     """Fails a job that no attempt holds. `job` is locked."""
-    return _fail(session, job, _completed(session, job, error), outcome=None)
+    told = attempt_ends.completed(session, job, error)
+    return attempt_ends.failed(session, job, told, outcome=None)
+
+
+def _next_waiting(without_room: Collection[UUID]) -> Select[Job]:
+    other = aliased(Job)
+    running = (
+        select(other.project_id, func.count().label("jobs"))
+        .where(other.finished_at.is_(None), other.status.in_(HELD))
+        .group_by(other.project_id)
+        .subquery("running")
+    )
+    ready = Job.run_after <= func.clock_timestamp()
+    return (
+        select(Job)
+        .outerjoin(running, running.c.project_id == Job.project_id)
+        .where(Job.status == Status.QUEUED, ready, quotas.may_start())
+        .where(Job.project_id.not_in(without_room))
+        .order_by(Job.priority, func.coalesce(running.c.jobs, 0), Job.created_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=Job)
+    )
 
 
 def _spec_unreadable(wrong: ValidationError) -> JobError:
@@ -262,6 +310,7 @@ def _claim(session: Session, job: Job, spec: JobSpec) -> Claim:
         )
         inline = spec.prompts.model_copy(update={"prompt_set": None, "inline": prompts})
         spec = spec.model_copy(update={"prompts": inline})
+    budget = Budget.model_validate(job.budget)
     return Claim(
         job_id=job.id,
         project_id=job.project_id,
@@ -269,13 +318,15 @@ def _claim(session: Session, job: Job, spec: JobSpec) -> Claim:
         max_attempts=get_settings().max_attempts,
         spec=spec,
         spec_hash=job.spec_hash,
+        budget=budget,
+        init_from=job.init_from,
         trace_id=job.trace_id,
         created_at=job.created_at,
         spent_gpu_seconds=job.gpu_seconds,
         spent_wall_clock_s=job.wall_clock_s,
-        cost_gpu_seconds=budgets.cost_gpu_seconds(spec.budget),
+        cost_gpu_seconds=budgets.cost_gpu_seconds(budget),
         checkpoints=[
-            CheckpointRef(row.step, row.attempt, row.prefix, row.files)
+            CheckpointRef(row.step, row.attempt, row.prefix, row.files, row.counters)
             for row in session.scalars(_kept_checkpoints(job))
         ],
         images=uploads.first_images(session, project_id=job.project_id, spec=spec),
@@ -285,90 +336,6 @@ def _claim(session: Session, job: Job, spec: JobSpec) -> Claim:
 def _kept_checkpoints(job: Job) -> Select[Checkpoint]:
     query = select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.expired_at.is_(None))
     return query.order_by(Checkpoint.step.desc())
-
-
-def _attempt_failed(session: Session, job: Job, error: JobError, *, outcome: Outcome) -> Job:
-    if job.status == Status.CANCELLING:
-        return _cancel(session, job, outcome=outcome)
-    error = _completed(session, job, error)
-    charged = job.attempt - job.preemptions
-    again = error.retryable and charged < get_settings().max_attempts
-    if not again or _failed_so_before(session, job, error):
-        return _fail(session, job, error, outcome=outcome)
-    events.append(
-        session,
-        job_id=job.id,
-        type="job.attempt_failed",
-        message=error.message,
-        data={"error": error.model_dump(mode="json")},
-    )
-    return _requeue(session, job, message="", outcome=outcome, error=error)
-
-
-def _failed_so_before(session: Session, job: Job, error: JobError) -> bool:
-    """Whether the attempt before this one told of the same error at the same step: it is no accident."""
-    before = session.get(Attempt, (job.id, job.attempt - 1))
-    known = None if before is None or before.outcome != "failed" else before.error
-    return known is not None and (known["code"], known["step"]) == (error.code, error.step)
-
-
-def _completed(session: Session, job: Job, error: JobError) -> JobError:
-    newest = session.scalars(_kept_checkpoints(job).limit(1)).one_or_none()
-    checkpoint = None if newest is None else to_public("ck", newest.id)
-    return error.model_copy(update={"attempt": job.attempt, "last_checkpoint": checkpoint})
-
-
-def _fail(session: Session, job: Job, error: JobError, *, outcome: Outcome | None) -> Job:
-    told = error.model_dump(mode="json")
-    if outcome is not None:
-        _end_attempt(session, job, outcome=outcome, error=told)
-    return jobs.move(
-        session,
-        job.id,
-        to=Status.FAILED,
-        message=error.message,
-        stop_reason="error",
-        error=told,
-        **_END,
-    )
-
-
-def _cancel(session: Session, job: Job, *, outcome: Outcome) -> Job:
-    _end_attempt(session, job, outcome=outcome)
-    return jobs.cancelled(session, job)
-
-
-def _requeue(
-    session: Session, job: Job, *, message: str, outcome: Outcome, error: JobError | None = None
-) -> Job:
-    told = None if error is None else error.model_dump(mode="json")
-    _end_attempt(session, job, outcome=outcome, error=told)
-    db.after_commit(session, partial(queue.ring, job.id))
-    return jobs.move(
-        session,
-        job.id,
-        to=Status.QUEUED,
-        message=message,
-        owner=None,
-        lease_until=None,
-        queued_at=func.clock_timestamp(),
-        hinted_at=func.clock_timestamp(),
-    )
-
-
-def _end_attempt(
-    session: Session, job: Job, *, outcome: Outcome, error: Json | None = None
-) -> None:
-    """Closes the attempt's row and adds its seconds to the job's."""
-    seconds = func.extract("epoch", Attempt.ended_at - Attempt.started_at)
-    ended = (
-        update(Attempt)
-        .where(Attempt.job_id == job.id, Attempt.number == job.attempt)
-        .values(ended_at=func.clock_timestamp(), outcome=outcome, error=error)
-        .returning(seconds)
-        .execution_options(synchronize_session=False)
-    )
-    job.wall_clock_s += float(session.scalars(ended).one())
 
 
 def _lease_end() -> ColumnElement[Any]:

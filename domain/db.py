@@ -1,12 +1,18 @@
-"""The database's edge: one engine, short transactions, and the only place that commits."""
+"""The database's edge: one engine, short transactions, and the only place that commits.
+
+Where `tenant` is set, transactions work as a role that sees one project's rows alone (row-level
+security). The API sets it for every request; worker, sweeper and operators work without.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from threading import Lock
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -23,6 +29,11 @@ _SERVER_OPTIONS = (
     "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=10s"
     " -c idle_in_transaction_session_timeout=60s"
 )
+TENANT_ROLE = "vader_tenant"
+tenant: ContextVar[UUID | None] = ContextVar("tenant", default=None)
+"""The project whose rows are all that this context may see and write; None: everything."""
+# Statements without parameters go by the simple protocol, which takes several of them at once.
+_AS_THEY_STAND = {"no_parameters": True}
 _engines: dict[str, Engine] = {}
 _engines_lock = Lock()
 
@@ -53,11 +64,11 @@ def sqlalchemy_url(database_url: str) -> str:
 def _new_engine(url: str) -> Engine:
     return create_engine(
         url,
-        pool_pre_ping=True,
         pool_size=10,
         max_overflow=10,
         pool_timeout=5,
-        connect_args={"connect_timeout": 5, "options": _SERVER_OPTIONS},
+        # The driver begins no transaction by itself: `_begin` does, and says for whom, in one message.
+        connect_args={"connect_timeout": 5, "options": _SERVER_OPTIONS, "autocommit": True},
     )
 
 
@@ -76,7 +87,7 @@ def transaction() -> Iterator[Session]:
     Functions given to `after_commit` run after the commit and never when it failed. Rows stay readable
     after the block. Raises `Unavailable` when the database cannot be reached.
     """
-    with _reachable(), Session(engine(), expire_on_commit=False) as session:
+    with _opened() as session:
         yield session
         session.commit()
     for call in session.info.pop(_AFTER_COMMIT, []):
@@ -86,8 +97,34 @@ def transaction() -> Iterator[Session]:
 @contextmanager
 def read() -> Iterator[Session]:
     """A session for reading: it never commits. Raises `Unavailable` as `transaction` does."""
-    with _reachable(), Session(engine(), expire_on_commit=False) as session:
+    with _opened() as session:
         yield session
+
+
+@contextmanager
+def without_tenant() -> Iterator[None]:
+    """Transactions that begin in the block see every project."""
+    before = tenant.set(None)
+    try:
+        yield
+    finally:
+        tenant.reset(before)
+
+
+@contextmanager
+def all_projects(session: Session) -> Iterator[None]:
+    """Lets the open `session` see every project for the block: for counts that tell no one's rows.
+
+    After an exception the transaction is of no use any more.
+    """
+    if tenant.get() is None:
+        yield
+        return
+    session.flush()
+    session.execute(text("SET LOCAL ROLE NONE"))
+    yield
+    session.flush()
+    session.execute(text(f"SET LOCAL ROLE {TENANT_ROLE}"))
 
 
 def after_commit(session: Session, call: Callable[[], None]) -> None:
@@ -102,7 +139,6 @@ def exclusive(lock: int) -> Iterator[bool]:
     The lock lives on a connection of its own, outside any transaction, and ends with it.
     """
     with _reachable(), engine().connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT")
         held = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}))
         try:
             yield held
@@ -123,6 +159,29 @@ def ping() -> None:
     """Raises `Unavailable` when the database does not answer."""
     with read() as session:
         session.execute(text("SELECT 1"))
+
+
+@contextmanager
+def _opened() -> Iterator[Session]:
+    """A session whose transaction has begun."""
+    with _reachable(), Session(engine(), expire_on_commit=False) as session:
+        try:
+            _begin(session)
+        except OperationalError as error:
+            if not error.connection_invalidated:
+                raise
+            # The server has closed a pooled connection; the pool has given up all of its age by now.
+            session.rollback()
+            _begin(session)
+        yield session
+
+
+def _begin(session: Session) -> None:
+    wanted = tenant.get()
+    begin = "BEGIN"
+    if wanted is not None:
+        begin += f"; SET LOCAL ROLE {TENANT_ROLE}; SET LOCAL app.project_id = '{wanted}'"
+    session.connection().exec_driver_sql(begin, execution_options=_AS_THEY_STAND)
 
 
 @contextmanager

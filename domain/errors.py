@@ -5,11 +5,26 @@
     |- ArtifactExpired        410  the row is there, its file is gone
     |- InvalidCursor          400  a page cursor that was not made for this list
     |- InvalidApiKey          401  no key, an unknown, wrong or revoked one
-    |  `- ExpiredApiKey       401
+    |  |- ExpiredApiKey       401
+    |  `- InvalidStreamToken  401  a token for streams that is not ours, has expired, or asks for else
+    |- NotSignedIn            401  a session cookie that is unknown, ended or expired
+    |- InvalidCredentials     401  email, password or project is wrong
+    |- InvitationUnusable     401  an invitation that is unknown, used or expired
+    |- CrossSiteRequest       403  a cookie on a request that another site may have made
     |- MissingScope           403  the key may not do this
+    |- ProjectQuotaExhausted  403  the project has used up what it may use
+    |- RateLimited            429  too many requests
     |- Conflict               409  the name is taken
     |- InvalidTransition      409  the job's status does not allow this
+    |- CeilingReached         409  a paused job's budget has no room to go on
+    |- CountMismatch          409  the action would meet another number of things than expected
+    |- InUse                  409  something else still needs what was to be deleted
+    |- SpecHashMismatch       409  the spec is not the one that was expected
     |- IdempotencyInProgress  409  the first request with this key still runs
+    |- EtagMismatch           412  it was changed since it was read
+    |- PreconditionRequired   428  what is there may be changed by its ETag only
+    |- EstimateExceedsLimit   422  the job is estimated to cost more than was expected
+    |- DoesNotFitGpu          422  no worker has the memory that the job takes
     |- IdempotencyKeyReused   422  the key was used with another request
     |- ValidationFailed       422  faulty input, every fault at once
     |- ChecksumMismatch       500  stored bytes are not those that were announced
@@ -82,10 +97,58 @@ class ExpiredApiKey(InvalidApiKey):
     code, title = "expired_api_key", "This API key has expired"
 
 
+class NotSignedIn(DomainError):
+    """The session cookie is unknown, or its session has ended or expired."""
+
+    code, status, title = "not_signed_in", 401, "Sign in again"
+
+
+class InvalidCredentials(DomainError):
+    """Email, password or project is wrong; which of them is not told."""
+
+    code, status, title = "invalid_credentials", 401, "Email, password or project is wrong"
+
+
+class InvitationUnusable(DomainError):
+    """The invitation is unknown, was used or has expired."""
+
+    code, status, title = "invitation_unusable", 401, "This invitation cannot be used"
+
+
+class CrossSiteRequest(DomainError):
+    """A request with a session cookie changes something and does not prove that our own pages made it."""
+
+    code, status, title = "cross_site_request", 403, "This request may come from another site"
+
+
+class RateLimited(DomainError):
+    """Too many requests in too short a time. `Retry-After` and `RateLimit` say when to go on."""
+
+    code, status, title = "rate_limited", 429, "Too many requests"
+    retryable = True
+
+    def __init__(self, detail: str, *, policy: str, retry_after_s: int) -> None:
+        super().__init__(detail, policy=policy)
+        self.retry_after_s = retry_after_s
+
+
+class InvalidStreamToken(InvalidApiKey):
+    """The `token` of a stream is not ours, has expired, or was sent to what is no stream."""
+
+    code, title = "invalid_stream_token", "A valid stream token is needed"
+
+
 class MissingScope(DomainError):
     """The API key may not do this. `extra["scope"]` names what it lacks."""
 
     code, status, title = "missing_scope", 403, "This API key may not do that"
+
+
+class ProjectQuotaExhausted(DomainError):
+    """The project has used up a quota. The extras name the `quota`, its `limit`, what is `used`, and
+    when it `resets_at` (None: when something is ended or removed)."""
+
+    code, status, title = "project_quota_exhausted", 403, "The project has used up a quota"
 
 
 class Conflict(DomainError):
@@ -104,6 +167,63 @@ class InvalidTransition(DomainError):
             detail, current_status=current_status, allowed_actions=list(allowed_actions)
         )
         self.current_status = current_status
+
+
+class SpecHashMismatch(DomainError):
+    """The resolved spec is not the one that `expect` names, say of a dry run. The extras
+    `expected_spec_hash` and `actual_spec_hash` have both; nothing was created."""
+
+    code, status, title = "spec_hash_mismatch", 409, "The resolved spec is another than expected"
+
+
+class EtagMismatch(DomainError):
+    """It was changed since the answer whose `ETag` the header `If-Match` names. Read it again."""
+
+    code, status, title = "etag_mismatch", 412, "It was changed in the meantime"
+
+
+class PreconditionRequired(DomainError):
+    """What is there may be changed only by those who name its `ETag` in `If-Match`. Read it first."""
+
+    code, status, title = "precondition_required", 428, "Name the state that you want to change"
+
+
+class EstimateExceedsLimit(DomainError):
+    """The job is estimated to cost more than `expect.max_estimated_cost`, or what it costs is not known.
+    The extra `estimated_cost` is the median, null where it is not known; nothing was created."""
+
+    code, status, title = "estimate_exceeds_limit", 422, "The estimate exceeds the limit"
+
+
+class DoesNotFitGpu(DomainError):
+    """No worker has a GPU with the memory that the job takes. The extras name `needs_gib`, its parts in
+    `breakdown`, and the `hardware` that there is; nothing was created."""
+
+    code, status, title = "does_not_fit_gpu", 422, "The job does not fit any worker's GPU"
+
+
+class CeilingReached(DomainError):
+    """The job is paused at a ceiling of its budget. `ceilings` names what to raise before it can go on."""
+
+    code, status, title = "ceiling_reached", 409, "A ceiling of the budget is reached"
+
+
+class CountMismatch(DomainError):
+    """The action would meet another number of things than `expected_count`: `count`. Nothing was done."""
+
+    code, status, title = "count_mismatch", 409, "Another number of things would be met"
+
+    def __init__(self, detail: str, *, count: int, expected_count: int) -> None:
+        super().__init__(detail, count=count, expected_count=expected_count)
+
+
+class InUse(DomainError):
+    """Something else still needs this. `used_by` names what."""
+
+    code, status, title = "in_use", 409, "Something else still needs this"
+
+    def __init__(self, detail: str, *, used_by: Sequence[str]) -> None:
+        super().__init__(detail, used_by=list(used_by))
 
 
 class IdempotencyInProgress(DomainError):

@@ -1,31 +1,42 @@
-"""The history of a job: numbered lines that list, live stream and webhooks all read.
+"""The history of a job: numbered lines that lists, live streams and webhooks all read.
 
 `seq` counts from 1 without gaps: the number comes from the job's own row, whose lock every writer
-holds until its transaction ends.
+holds until its transaction ends. A project's events as one list: `domain.event_feed`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Row, Text, cast, func, select, update
 from sqlalchemy.orm import Session
 
+from domain import webhook_outbox
 from domain.errors import NotFound
 from domain.ids import new_id
 from domain.tables import Event, Job, Json
 
 CHANNEL = "vader_events"
-"""Postgres tells this channel the id of a job of which an event is committed, and of a changed scoring."""
+"""Postgres tells this channel what has changed, once that is committed: the id of a job and that of its
+project for an event, and the id of a changed scoring or generation."""
+
+COLUMNS = tuple(Event.__table__.columns)
+SHOWN = tuple(
+    cast(column, Text).label("data") if column.name == "data" else column for column in COLUMNS
+)
+"""With `data` as JSON text, for those who only hand it on."""
 
 _ANNOUNCED = "announced"
 _LEVELS = {
     "job.warning": "warning",
     "job.budget_warning": "warning",
+    "job.guard_warning": "warning",
     "job.attempt_failed": "warning",
     "job.failed": "error",
 }
+_OWN_XACT = cast(cast(func.pg_current_xact_id(), Text), BigInteger)
 
 
 def append(
@@ -39,14 +50,19 @@ def append(
 ) -> Event:
     """Adds the next event of the job, visible and announced with the session's commit.
 
-    It belongs to the job's current attempt and, unless `step` says otherwise, to its current step.
-    Raises `NotFound` when there is no such job.
+    It belongs to the job's current attempt and, unless `step` says otherwise, to its current step. The
+    project's webhook endpoints that want it get it queued in the same transaction. Raises `NotFound`
+    when there is no such job.
     """
     numbered = (
         update(Job)
         .where(Job.id == job_id)
-        .values(last_seq=Job.last_seq + 1)
-        .returning(Job.last_seq, Job.attempt, Job.step)
+        .values(last_seq=Job.last_seq + 1, last_xact=func.greatest(Job.last_xact, _OWN_XACT))
+        .returning(
+            *(Job.id, Job.project_id, Job.last_seq, Job.last_xact, Job.attempt, Job.step),
+            func.clock_timestamp().label("at"),
+            *webhook_outbox.asked_with(type),
+        )
         .execution_options(synchronize_session=False)
     )
     row = session.execute(numbered).one_or_none()
@@ -56,30 +72,44 @@ def append(
         job_id=job_id,
         seq=row.last_seq,
         id=new_id(),
+        project_id=row.project_id,
+        xact=row.last_xact,
         type=type,
         level=_LEVELS.get(type, "info"),
         message=message,
         data=data or {},
         attempt=row.attempt,
         step=row.step if step is None else step,
+        at=row.at,
     )
     session.add(event)
+    webhook_outbox.queue_event(session, event, row)
     announce(session, job_id)
+    announce(session, row.project_id)
     return event
 
 
 def list_after(
-    session: Session, *, job_id: UUID, after: int = 0, limit: int = 100, types: Sequence[str] = ()
-) -> list[Event]:
-    """The job's events with a `seq` above `after`, oldest first, of the given types or of all."""
-    query = select(Event).where(Event.job_id == job_id, Event.seq > after)
+    session: Session,
+    *,
+    job_id: UUID,
+    after: int = 0,
+    limit: int = 100,
+    types: Sequence[str] = (),
+    columns: Sequence[ColumnElement[Any]] = COLUMNS,
+) -> Sequence[Row[Any]]:
+    """The job's events with a `seq` above `after`, oldest first, of the given types or of all.
+
+    Rows with the columns of `Event`, or those asked for: objects would cost more than reading them.
+    """
+    query = select(*columns).where(Event.job_id == job_id, Event.seq > after)
     if types:
         query = query.where(Event.type.in_(types))
-    return list(session.scalars(query.order_by(Event.seq).limit(limit)))
+    return session.execute(query.order_by(Event.seq).limit(limit)).all()
 
 
 def announce(session: Session, row_id: UUID) -> None:
-    """Tells whoever waits for the job or scoring that it has changed, once this is committed."""
+    """Tells whoever waits for the row with this id that it has changed, once this is committed."""
     # Once a transaction is enough: listeners hear of it at the commit and then read the table.
     announced = session.info.setdefault(_ANNOUNCED, set())
     if row_id not in announced:

@@ -14,16 +14,19 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from domain.errors import IdempotencyInProgress, IdempotencyKeyReused
-from domain.tables import IdempotencyKey, Json
+from domain.service_tables import IdempotencyKey
+from domain.tables import Json
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The first answer, to be sent again as it was."""
+    """The first answer, to be sent again as it was, but for `unstored`: the top-level fields that hold
+    secrets, which only the first answer shows. Repeated, they are null."""
 
     status_code: int
     headers: dict[str, str]
     body: Json
+    unstored: tuple[str, ...] = ()
 
 
 def begin(session: Session, *, project_id: UUID, key: str, fingerprint: str) -> Replay | None:
@@ -59,7 +62,7 @@ def finish(
             fingerprint=fingerprint,
             status_code=answer.status_code,
             headers=answer.headers,
-            body=answer.body,
+            body={**answer.body, **dict.fromkeys(answer.unstored)},
         )
     )
 

@@ -11,7 +11,25 @@ from typeid.errors import TypeIDException
 
 from domain.errors import NotFound
 
-Prefix = Literal["prj", "key", "ps", "job", "evt", "ck", "smp", "ad", "upl", "scr"]
+Prefix = Literal[
+    "prj",
+    "key",
+    "mem",
+    "ses",
+    "ps",
+    "tpl",
+    "job",
+    "evt",
+    "ck",
+    "smp",
+    "ad",
+    "upl",
+    "scr",
+    "gen",
+    "we",
+    "dlv",
+    "aud",
+]
 _NAMES: dict[Prefix, str] = {
     "prj": "project",
     "key": "API key",
@@ -23,6 +41,13 @@ _NAMES: dict[Prefix, str] = {
     "ad": "adapter",
     "upl": "upload",
     "scr": "scoring",
+    "mem": "member",
+    "ses": "session",
+    "tpl": "job template",
+    "gen": "generation",
+    "we": "webhook endpoint",
+    "dlv": "delivery",
+    "aud": "audit entry",
 }
 
 
@@ -45,6 +70,11 @@ def from_public(prefix: Prefix, text: str) -> UUID:
     if parsed.prefix != prefix:
         raise NotFound(_unknown(prefix, text))
     return UUID(bytes=parsed.uuid.bytes)
+
+
+def name_of(prefix: Prefix) -> str:
+    """What a thing with such an id is called."""
+    return _NAMES[prefix]
 
 
 def _unknown(prefix: Prefix, text: str) -> str:

@@ -14,6 +14,10 @@ class Status(StrEnum):
     """A worker holds the lease, the trainer is not up yet."""
     RUNNING = "running"
     """The trainer works."""
+    PAUSING = "pausing"
+    """Somebody asked to pause; the trainer writes a checkpoint."""
+    PAUSED = "paused"
+    """Nobody works at it; it goes on from its newest checkpoint when somebody resumes it."""
     FINALIZING = "finalizing"
     """The trainer is done; its adapter is being stored and checked."""
     CANCELLING = "cancelling"
@@ -24,12 +28,21 @@ class Status(StrEnum):
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.QUEUED: frozenset({Status.STARTING, Status.FAILED, Status.CANCELLING}),
+    Status.QUEUED: frozenset(
+        {Status.STARTING, Status.PAUSED, Status.FAILED, Status.CANCELLING},
+    ),
     Status.STARTING: frozenset(
-        {Status.RUNNING, Status.QUEUED, Status.FAILED, Status.CANCELLING},
+        {Status.RUNNING, Status.PAUSING, Status.QUEUED, Status.FAILED, Status.CANCELLING},
     ),
     Status.RUNNING: frozenset(
-        {Status.FINALIZING, Status.QUEUED, Status.FAILED, Status.CANCELLING},
+        {Status.FINALIZING, Status.PAUSING, Status.QUEUED, Status.FAILED, Status.CANCELLING},
+    ),
+    # A trainer that was at its end when the pause was asked for still ends.
+    Status.PAUSING: frozenset(
+        {Status.PAUSED, Status.FINALIZING, Status.QUEUED, Status.FAILED, Status.CANCELLING},
+    ),
+    Status.PAUSED: frozenset(
+        {Status.QUEUED, Status.FINALIZING, Status.FAILED, Status.CANCELLING},
     ),
     Status.FINALIZING: frozenset(
         {Status.SUCCEEDED, Status.QUEUED, Status.FAILED, Status.CANCELLING},
@@ -40,8 +53,23 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.CANCELLED: frozenset(),
 }
 TERMINAL = frozenset(status for status, ways in TRANSITIONS.items() if not ways)
-HELD = frozenset({Status.STARTING, Status.RUNNING, Status.FINALIZING, Status.CANCELLING})
-"""The states in which an attempt holds a lease."""
+HELD = frozenset(
+    {Status.STARTING, Status.RUNNING, Status.PAUSING, Status.FINALIZING, Status.CANCELLING}
+)
+"""The states in which an attempt may hold a lease."""
+
+_ACTIONS: dict[Status, tuple[str, ...]] = {
+    Status.QUEUED: ("cancel", "pause", "patch"),
+    Status.STARTING: ("cancel", "pause", "patch"),
+    Status.RUNNING: ("cancel", "pause", "patch"),
+    Status.PAUSING: ("cancel", "patch"),
+    Status.PAUSED: ("cancel", "resume", "patch"),
+    Status.FINALIZING: ("cancel",),
+    Status.CANCELLING: (),
+    Status.SUCCEEDED: ("extend", "delete"),
+    Status.FAILED: ("retry", "extend", "delete"),
+    Status.CANCELLED: ("extend", "delete"),
+}
 
 
 def sources(to: Status) -> list[Status]:
@@ -51,4 +79,4 @@ def sources(to: Status) -> list[Status]:
 
 def allowed_actions(status: str) -> list[str]:
     """What a client may ask of a job in `status`."""
-    return ["cancel"] if Status.CANCELLING in TRANSITIONS[Status(status)] else []
+    return list(_ACTIONS[Status(status)])

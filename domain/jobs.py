@@ -6,29 +6,32 @@ event in the same transaction. What a worker does with the lease it holds is in 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, defer
 
-from domain import budgets, db, events, queue
+from domain import budgets, db, events, init_from, queue
 from domain.adapters import publish_newest_checkpoint
+from domain.callers import Origin
 from domain.errors import InvalidTransition, NotFound, StaleAttempt, ValidationFailed
 from domain.ids import new_id, to_public
 from domain.job_status import TERMINAL, Status, allowed_actions, sources
-from domain.tables import Attempt, Job, Json
+from domain.tables import Job, Json
 from vader_core.spec import JobSpec, spec_hash
 
-_PRIORITIES = {"high": 0, "normal": 1, "low": 2}
+PRIORITIES = {"high": 0, "normal": 1, "low": 2}
 _PHASES = {Status.RUNNING: "loading", Status.FINALIZING: "exporting"}
 _TOLD: dict[Status, tuple[str, str]] = {
     Status.QUEUED: ("job.queued", "Waits for a worker."),
     Status.STARTING: ("job.started", "A worker has taken the job."),
     Status.RUNNING: ("job.phase_changed", "The trainer is up."),
+    Status.PAUSING: ("job.pausing", "Asked to pause; a checkpoint is being written."),
+    Status.PAUSED: ("job.paused", "The job is paused."),
     Status.FINALIZING: ("job.phase_changed", "Training is over; the adapter is being stored."),
     Status.CANCELLING: ("job.cancel_requested", "Asked to cancel."),
     Status.SUCCEEDED: ("job.succeeded", "The adapter is ready."),
@@ -40,14 +43,27 @@ _TOLD: dict[Status, tuple[str, str]] = {
 WITHOUT_SPECS = (defer(Job.spec, raiseload=True), defer(Job.asked_spec, raiseload=True))
 
 
+@dataclass(frozen=True)
+class Ties:
+    """What a job hangs on besides its spec: the columns of the table with these names."""
+
+    template: str | None = None
+    notify: Json | None = None
+    parent_job_id: UUID | None = None
+    parent_kind: Literal["retry", "extend"] | None = None
+    init_from: Json | None = None
+
+
+UNTIED = Ties()
+
+
 def create(
     session: Session,
     *,
-    project_id: UUID,
     spec: JobSpec,
     asked_spec: Json,
-    created_by_key_id: UUID | None,
-    trace_id: str,
+    origin: Origin,
+    ties: Ties = UNTIED,
 ) -> Job:
     """A queued job for the resolved `spec`; a worker is told after the commit.
 
@@ -60,11 +76,12 @@ def create(
     resolved = spec.model_dump(mode="json")
     job = Job(
         id=new_id(),
-        project_id=project_id,
-        created_by_key_id=created_by_key_id,
+        project_id=origin.project_id,
+        created_by_key_id=origin.key_id,
+        created_by_member_id=origin.member_id,
         name=spec.name,
         labels=dict(spec.labels),
-        priority=_PRIORITIES[spec.priority],
+        priority=PRIORITIES[spec.priority],
         base_model=spec.base_model,
         method=spec.method.type,
         rewards=[term.reward for term in spec.rewards],
@@ -72,12 +89,20 @@ def create(
         spec=resolved,
         budget=resolved["budget"],
         spec_hash=spec_hash(spec),
-        trace_id=trace_id,
+        template=ties.template,
+        notify=ties.notify,
+        parent_job_id=ties.parent_job_id,
+        parent_kind=ties.parent_kind,
+        init_from=ties.init_from,
+        **init_from.beginnings(ties.init_from),
+        trace_id=origin.trace_id,
         status=Status.QUEUED.value,
         phase=Status.QUEUED.value,
         steps_total=spec.budget.max_steps,
         deadline_at=spec.budget.deadline_at,
         queue_expires_at=None if queue_s is None else _now_plus(queue_s),
+        # The beginning of the transaction: not after `hinted_at`, so that nobody rings for it again.
+        run_after=func.now(),
     )
     session.add(job)
     # The events refer to the row.
@@ -100,23 +125,32 @@ def glimpse(session: Session, *, project_id: UUID, job_id: UUID) -> Job:
     return _owned(session.get(Job, job_id, options=WITHOUT_SPECS), project_id, job_id)
 
 
+def locked(session: Session, *, project_id: UUID, job_id: UUID) -> Job:
+    """As `glimpse`, and nobody else changes the job until the transaction ends."""
+    query = select(Job).where(Job.id == job_id, Job.project_id == project_id).with_for_update()
+    query = query.options(*WITHOUT_SPECS).execution_options(populate_existing=True)
+    return _owned(session.scalar(query), project_id, job_id)
+
+
 def _owned(job: Job | None, project_id: UUID, job_id: UUID) -> Job:
     if job is None or job.project_id != project_id:
         raise NotFound(f"There is no job {to_public('job', job_id)!r} in this project.")
     return job
 
 
-def move(
+def move(  # noqa: PLR0913 (the event may be told in other words)
     session: Session,
     job_id: UUID,
     *,
     to: Status,
     attempt: int | None = None,
+    event: str | None = None,
     message: str = "",
     data: Json | None = None,
     **changes: Any,
 ) -> Job:
-    """Moves the job to `to`, with other columns' `changes` and the event of the new status.
+    """Moves the job to `to`, with other columns' `changes` and the event of the new status, or one of
+    the type `event`.
 
     With `attempt`, only if that attempt holds the lease. Raises `StaleAttempt`, `InvalidTransition` or
     `NotFound`, and then nothing has changed.
@@ -143,7 +177,7 @@ def move(
     if to is Status.STARTING and job.attempt > 1:
         kind, usual = "job.attempt_restarted", f"Attempt {job.attempt} has begun."
     told = {**_told(job), **(data or {})}
-    events.append(session, job_id=job_id, type=kind, message=message or usual, data=told)
+    events.append(session, job_id=job_id, type=event or kind, message=message or usual, data=told)
     return job
 
 
@@ -172,34 +206,18 @@ def stale(job_id: UUID, attempt: int) -> StaleAttempt:
     return StaleAttempt(f"Attempt {attempt} no longer holds job {to_public('job', job_id)!r}.")
 
 
-def queue_position(session: Session, job: Job) -> int | None:
-    """How many queued jobs come before this one by priority and age, plus one; None if it is not queued.
-
-    Fair share between projects may let a later one go first.
-    """
-    if job.status != Status.QUEUED:
-        return None
-    place = tuple_(Job.priority, Job.created_at, Job.id)
-    before = select(func.count()).where(
-        Job.status == Status.QUEUED, place < tuple_(job.priority, job.created_at, job.id)
-    )
-    return session.scalars(before).one() + 1
-
-
 def request_cancel(
     session: Session, *, project_id: UUID, job_id: UUID, keep_adapter: bool = True
 ) -> Job:
-    """Cancels a queued job at once and asks the worker of a held one; asking again changes nothing.
+    """Cancels a queued or paused job at once and asks the worker of a held one; asking again changes nothing.
 
     With `keep_adapter`, what the newest checkpoint holds becomes the job's adapter. Raises `NotFound`,
     and `InvalidTransition` for a job that ended otherwise.
     """
-    get(session, project_id=project_id, job_id=job_id)
-    query = select(Job).where(Job.id == job_id).with_for_update()
-    job = session.scalars(query.execution_options(populate_existing=True)).one()
+    job = locked(session, project_id=project_id, job_id=job_id)
     if job.status in {Status.CANCELLING, Status.CANCELLED}:
         return job
-    was_queued = job.status == Status.QUEUED
+    nobody_holds_it = job.status in {Status.QUEUED, Status.PAUSED}
     job = move(
         session,
         job_id,
@@ -207,7 +225,7 @@ def request_cancel(
         cancel_requested_at=func.clock_timestamp(),
         keep_adapter=keep_adapter,
     )
-    return cancelled(session, job) if was_queued else job
+    return cancelled(session, job) if nobody_holds_it else job
 
 
 def cancelled(session: Session, job: Job) -> Job:
@@ -223,13 +241,6 @@ def cancelled(session: Session, job: Job) -> Job:
         lease_until=None,
         finished_at=func.clock_timestamp(),
     )
-
-
-def current_attempts(session: Session, jobs: Collection[Job]) -> dict[UUID, Attempt]:
-    """The newest attempt of each of the jobs that have one."""
-    wanted = [(job.id, job.attempt) for job in jobs]
-    query = select(Attempt).where(tuple_(Attempt.job_id, Attempt.number).in_(wanted))
-    return {attempt.job_id: attempt for attempt in session.scalars(query)}
 
 
 def _told(job: Job) -> Json:

@@ -1,4 +1,4 @@
-"""Pages of a list: keyset cursors on (created_at, id), newest first.
+"""Pages of a list: keyset cursors on (created_at, id), newest first unless told otherwise.
 
 A cursor is opaque to clients. It carries a hash of what the list was filtered by, so that it cannot be
 carried over to another list.
@@ -38,7 +38,7 @@ class Page(Generic[RowT]):
     next_cursor: str | None
 
 
-def page(
+def page(  # noqa: PLR0913 (what a page of a list takes)
     session: Session,
     query: Select[RowT],
     *,
@@ -46,35 +46,58 @@ def page(
     filtered_by: str,
     cursor: str | None,
     limit: int,
+    oldest_first: bool = False,
 ) -> Page[RowT]:
-    """The `limit` rows of `query` after `cursor`. `filtered_by` names list and filters.
+    """The `limit` rows of `query` after `cursor`. `filtered_by` names list, filters and order.
 
     Raises `InvalidCursor` for a cursor that this list did not give.
     """
     if cursor is not None:
-        query = query.where(tuple_(*keys) < tuple_(*_decoded(cursor, filtered_by)))
-    ordered = query.order_by(*(key.desc() for key in keys)).limit(limit + 1)
+        here, place = tuple_(*keys), tuple_(*_decoded(cursor, filtered_by))
+        query = query.where(here > place if oldest_first else here < place)
+    order = keys if oldest_first else tuple(key.desc() for key in keys)
+    ordered = query.order_by(*order).limit(limit + 1)
     rows = list(session.scalars(ordered))
     more = len(rows) > limit
     items = rows[:limit]
-    return Page(items, _encoded(items[-1], filtered_by) if more else None)
+    if not more:
+        return Page(items, None)
+    last = items[-1]
+    return Page(items, encoded([last.created_at.isoformat(), str(last.id)], filtered_by))
 
 
-def _encoded(row: Row, filtered_by: str) -> str:
-    fields = [row.created_at.isoformat(), str(row.id), _digest(filtered_by)]
+def encoded(place: list[str | int], filtered_by: str) -> str:
+    """The cursor that leads to `place` in the list that `filtered_by` names."""
+    fields = [*place, _digest(filtered_by)]
     return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+
+
+def decoded(cursor: str, filtered_by: str) -> list[Any]:
+    """The place that `cursor` leads to. Raises `InvalidCursor`, also for a cursor of another list."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        fields: list[Any] = json.loads(base64.urlsafe_b64decode(padded.encode()))
+        *place, digest = fields
+    except (ValueError, TypeError, RecursionError):
+        raise _no_cursor() from None
+    if digest != _digest(filtered_by):
+        raise InvalidCursor("This cursor belongs to a list with other filters.")
+    return place
 
 
 def _decoded(cursor: str, filtered_by: str) -> tuple[datetime, UUID]:
     try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        at, row_id, digest = json.loads(base64.urlsafe_b64decode(padded.encode()))
+        at, row_id = decoded(cursor, filtered_by)
         place = datetime.fromisoformat(at), UUID(row_id)
     except (ValueError, TypeError, AttributeError):
-        raise InvalidCursor("This is no cursor that the service gave.") from None
-    if digest != _digest(filtered_by) or place[0].tzinfo is None:
-        raise InvalidCursor("This cursor belongs to a list with other filters.")
+        raise _no_cursor() from None
+    if place[0].tzinfo is None:
+        raise _no_cursor()
     return place
+
+
+def _no_cursor() -> InvalidCursor:
+    return InvalidCursor("This is no cursor that the service gave.")
 
 
 def _digest(filtered_by: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -9,11 +10,14 @@ from uuid import UUID
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from domain import budgets, db, events, jobs, metrics
+from domain import budgets, db, events, jobs, metrics, pace, usage
 from domain.ids import new_id
 from domain.job_status import Status
 from domain.tables import Attempt, Evaluation, Job, Json
 from vader_core import lines
+
+# A trainer that was at its end when somebody asked to pause still ends.
+_TRAINS = (Status.RUNNING, Status.PAUSING)
 
 
 def record(session: Session, *, job_id: UUID, attempt: int, lines: Sequence[lines.AnyLine]) -> Job:
@@ -25,8 +29,10 @@ def record(session: Session, *, job_id: UUID, attempt: int, lines: Sequence[line
     """
     job = jobs.held(session, job_id=job_id, attempt=attempt)
     row = session.get_one(Attempt, (job_id, attempt))
+    before = usage.spent(job)
     for line in lines:
         job = _taken_in(session, job, row, line)
+    usage.add_growth(session, job, since=before)
     _warn_of_budget(session, job, row)
     job.version += 1
     return job
@@ -56,14 +62,13 @@ def _started(session: Session, job: Job, attempt: Attempt, line: lines.Started) 
     attempt.environment = line.model_dump(
         mode="json", include={"device", "precision", "trainable_parameters", "versions"}
     )
-    job.steps_total = line.steps_total
     if job.status != Status.STARTING:
         return job
     return jobs.move(session, job.id, to=Status.RUNNING, attempt=attempt.number)
 
 
 def _phase(session: Session, job: Job, line: lines.Phase) -> Job:
-    if line.phase == "exporting" and job.status == Status.RUNNING:
+    if line.phase == "exporting" and job.status in _TRAINS:
         return jobs.move(session, job.id, to=Status.FINALIZING, attempt=job.attempt)
     if job.status == Status.RUNNING and job.phase != line.phase:
         job.phase = line.phase
@@ -96,20 +101,22 @@ def _step(session: Session, job: Job, attempt: Attempt, line: lines.Step) -> Non
 
 def _evaluation(session: Session, job: Job, attempt: Attempt, line: lines.EvaluationDone) -> None:
     _count(job, evaluation_queries=line.evaluation_queries)
-    data = line.model_dump(mode="json")
+    # The scores of single pairs are for comparisons: neither the job nor its events carry them.
+    data = line.model_dump(mode="json", exclude={"scores"})
+    scores = [score.model_dump(mode="json") for score in line.scores]
     job.evaluation = data
     values = {
         "attempt": attempt.number,
         "heldout_reward": line.heldout_reward,
         "verdict": line.verdict,
-        "data": data,
+        "data": {**data, "scores": scores},
     }
     row = insert(Evaluation).values(
         id=new_id(), job_id=job.id, kind=line.kind, step=line.step, **values
     )
     place = [Evaluation.job_id, Evaluation.kind, Evaluation.step]
     session.execute(row.on_conflict_do_update(index_elements=place, set_=values))
-    numbers = {"heldout_reward": line.heldout_reward}
+    numbers = {"heldout_reward": line.heldout_reward, **_means_by_reward(line)}
     if line.difference is not None:
         numbers["heldout_delta"] = line.difference.delta
     # A restored adapter was measured at its own step already; at this one stands the adapter that was left.
@@ -120,13 +127,26 @@ def _evaluation(session: Session, job: Job, attempt: Attempt, line: lines.Evalua
     if needed is not None and needed.pairs is not None:
         message += f" About {needed.pairs} pairs for an interval of +-{needed.half_width:.4f}."
     _tell(session, job, "job.evaluation_done", message, data, line)
+    for guard in line.guards:
+        if not guard.ok:
+            fell = f"{guard.reward} fell further than its guard allows."
+            _tell(session, job, "job.guard_warning", fell, guard.model_dump(mode="json"), line)
+
+
+def _means_by_reward(line: lines.EvaluationDone) -> dict[str, float]:
+    """The held-out mean of every reward by itself, as metrics are called."""
+    scores: dict[str, list[float]] = {}
+    for pair in line.scores:
+        for name, score in pair.rewards.items():
+            scores.setdefault(f"heldout_reward.{name}", []).append(score)
+    return {key: statistics.fmean(values) for key, values in scores.items()}
 
 
 def _done(session: Session, job: Job, line: lines.Done) -> Job:
     _count(job, reward_queries=line.reward_queries, gpu_seconds=line.gpu_seconds)
     _count(job, evaluation_queries=line.evaluation_queries)
     job.step = max(job.step, line.step)
-    if job.status == Status.RUNNING:
+    if job.status in _TRAINS:
         return jobs.move(session, job.id, to=Status.FINALIZING, attempt=job.attempt)
     return job
 
@@ -152,24 +172,39 @@ def _place(job: Job, attempt: Attempt, line: lines.Line) -> Json:
 
 
 def _warn_of_budget(session: Session, job: Job, attempt: Attempt) -> None:
-    reached = budgets.usage(job, attempt, now=db.utc_now()).to_warn_of()
-    for ceiling in reached:
+    """One warning for each ceiling of which most is used, and another after it was raised."""
+    used = budgets.usage(job, attempt, now=db.utc_now())
+    for ceiling in used.to_warn_of():
         if ceiling.name in job.warned_ceilings:
             continue
         job.warned_ceilings = [*job.warned_ceilings, ceiling.name]
         fraction = ceiling.fraction or 0.0
+        stop_in_s = used.seconds_left.get(ceiling.name)
+        at_stop = None if stop_in_s is None else pace.steps_at_stop(job, stop_in_s)
         events.append(
             session,
             job_id=job.id,
             type="job.budget_warning",
-            message=f"{fraction:.0%} of {ceiling.name} is used.",
+            message=f"{fraction:.0%} of {ceiling.name} is used{_outlook(job, stop_in_s, at_stop)}.",
             data={
                 "ceiling": ceiling.name,
                 "limit": ceiling.limit,
                 "used": ceiling.used,
                 "fraction": fraction,
+                "expected_steps_at_stop": at_stop,
             },
         )
+
+
+def _outlook(job: Job, stop_in_s: float | None, at_stop: int | None) -> str:
+    if stop_in_s is None or at_stop is None:
+        return ""
+    short = job.steps_total - at_stop
+    if short <= 0:
+        return "; max_steps is expected to come before it"
+    return (
+        f"; expected to end there in {pace.in_words(stop_in_s)}, {short} steps short of max_steps"
+    )
 
 
 def _tell(

@@ -4,43 +4,75 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, undefer
 
-from domain.errors import NotFound
+from domain import pages
+from domain.callers import Origin
+from domain.errors import InvalidCursor, NotFound
 from domain.ids import from_public, new_id, to_public
 from domain.pages import Page, page
+from domain.prompt_report import Predecessor, PromptReport
 from domain.tables import Project, PromptSet
+from vader_core.prompts import heldout_marks
 from vader_core.spec import Prompt
+
+Side = Literal["training", "heldout"]
+# Versions that fit into the column, and no leading zero.
+_VERSION = re.compile("[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True)
+class PlacedPrompt:
+    """A prompt of a set: which one it is, from 0, and the side it is on."""
+
+    index: int
+    prompt: Prompt
+    side: Side
+
+
+def one_at_a_time(session: Session, project_id: UUID) -> None:
+    """Makes whoever makes a version in this project wait until the session's transaction is over.
+
+    Two that make a version of the same name at once would take the same number.
+    """
+    query = select(Project.id).where(Project.id == project_id)
+    # Not the whole lock: that would hold up everything else that is made in the project.
+    session.execute(query.with_for_update(key_share=True))
 
 
 def create(
     session: Session,
     *,
-    project_id: UUID,
+    origin: Origin,
     name: str,
     prompts: Sequence[Prompt],
-    created_by_key_id: UUID | None = None,
+    report: PromptReport,
 ) -> PromptSet:
     """The next version of the prompt set `name`."""
-    # Two that make a version of the same name at once would take the same number.
-    session.execute(select(Project.id).where(Project.id == project_id).with_for_update())
-    newest = select(func.coalesce(func.max(PromptSet.version), 0)).where(
-        PromptSet.project_id == project_id, PromptSet.name == name
+    one_at_a_time(session, origin.project_id)
+    newest_version = select(func.coalesce(func.max(PromptSet.version), 0)).where(
+        PromptSet.project_id == origin.project_id, PromptSet.name == name
     )
     items = [prompt.model_dump(mode="json", exclude_none=True) for prompt in prompts]
     text = json.dumps(items, sort_keys=True, separators=(",", ":"))
     made = PromptSet(
         id=new_id(),
-        project_id=project_id,
+        project_id=origin.project_id,
         name=name,
-        version=session.scalars(newest).one() + 1,
+        version=session.scalars(newest_version).one() + 1,
         items=items,
+        size=len(items),
+        report=report.model_dump(mode="json"),
         sha256=hashlib.sha256(text.encode()).hexdigest(),
-        created_by_key_id=created_by_key_id,
+        created_by_key_id=origin.key_id,
+        created_by_member_id=origin.member_id,
     )
     session.add(made)
     # The answer shows created_at, which the database sets.
@@ -48,8 +80,18 @@ def create(
     return made
 
 
+def newest(session: Session, *, project_id: UUID, name: str) -> Predecessor | None:
+    """The newest version of the set `name`, None where there is none yet."""
+    query = select(PromptSet).where(PromptSet.project_id == project_id, PromptSet.name == name)
+    found = session.scalar(
+        query.order_by(PromptSet.version.desc()).limit(1).options(undefer(PromptSet.items))
+    )
+    return None if found is None else Predecessor(found.version, prompts_of(found))
+
+
 def get(session: Session, *, project_id: UUID, prompt_set_id: UUID) -> PromptSet:
-    """The prompt set. Raises `NotFound`, also for another project's."""
+    """The prompt set; its items are read when they are asked for. Raises `NotFound`, also for another
+    project's."""
     found = session.get(PromptSet, prompt_set_id)
     if found is None or found.project_id != project_id:
         raise NotFound(
@@ -59,26 +101,88 @@ def get(session: Session, *, project_id: UUID, prompt_set_id: UUID) -> PromptSet
 
 
 def list_sets(
-    session: Session, *, project_id: UUID, cursor: str | None, limit: int
+    session: Session, *, project_id: UUID, name: str | None, cursor: str | None, limit: int
 ) -> Page[PromptSet]:
-    """The project's prompt sets, newest first."""
+    """The project's prompt sets, or the versions of the one called `name`, newest first."""
+    query = select(PromptSet).where(PromptSet.project_id == project_id)
+    if name is not None:
+        query = query.where(PromptSet.name == name)
     return page(
         session,
-        select(PromptSet).where(PromptSet.project_id == project_id),
+        query,
         keys=(PromptSet.created_at, PromptSet.id),
-        filtered_by=f"prompt_sets {project_id}",
+        filtered_by=f"prompt_sets {project_id} {name!r}",
         cursor=cursor,
         limit=limit,
     )
 
 
-def load(session: Session, *, project_id: UUID, reference: str) -> list[Prompt] | None:
-    """The prompts of the set that a spec names as "ps_..." or "ps_...@v2", None when there is none."""
-    public_id, _, version = reference.partition("@")
+def prompts_of(row: PromptSet) -> list[Prompt]:
+    """The set's prompts. The row must still be in its session, unless it has just been made."""
+    return [Prompt.model_validate(item) for item in row.items]
+
+
+def placed_prompts(
+    row: PromptSet, *, heldout_fraction: float, side: Side | None, cursor: str | None, limit: int
+) -> tuple[list[PlacedPrompt], str | None]:
+    """Some of the set's prompts in their order, of one side or both, and the cursor to those after them.
+
+    Raises `InvalidCursor`.
+    """
+    filtered_by = f"prompts {row.id} {heldout_fraction} {side}"
+    start = 0 if cursor is None else _index(cursor, filtered_by)
+    prompts = prompts_of(row)
+    # The side of one rests on the marks of others, so all are looked at.
+    marks = heldout_marks(prompts, heldout_fraction)
+    found = [
+        PlacedPrompt(index, prompt, "heldout" if marks[index] else "training")
+        for index, prompt in enumerate(prompts)
+        if index >= start and (side is None or marks[index] == (side == "heldout"))
+    ]
+    following = found[limit:]
+    return found[:limit], pages.encoded([following[0].index], filtered_by) if following else None
+
+
+def find(session: Session, *, project_id: UUID, reference: str) -> PromptSet | None:
+    """The set that a spec names, None when there is none: "ps_..." or "ps_...@v2", which must be its version;
+    or by name, "shapes" for the newest version and "shapes@v2"."""
+    public_id, _, version = reference.rpartition("@") if "@" in reference else (reference, "", "")
     try:
         found = get(session, project_id=project_id, prompt_set_id=from_public("ps", public_id))
     except NotFound:
+        return _named(session, project_id, reference)
+    return found if version in {"", f"v{found.version}"} else None
+
+
+def reference_to(row: PromptSet) -> str:
+    """What names this version and no other: "ps_...@v2"."""
+    return f"{to_public('ps', row.id)}@v{row.version}"
+
+
+def load(session: Session, *, project_id: UUID, reference: str) -> list[Prompt] | None:
+    """The prompts of the set that `find` finds, None when there is none."""
+    found = find(session, project_id=project_id, reference=reference)
+    return None if found is None else prompts_of(found)
+
+
+def _named(session: Session, project_id: UUID, reference: str) -> PromptSet | None:
+    """The newest version of the set called `reference`, else the version that it ends with."""
+    if "\0" in reference:
+        # No name holds it, and the database would refuse to look.
         return None
-    if version not in {"", f"v{found.version}"}:
-        return None
-    return [Prompt.model_validate(item) for item in found.items]
+    name, _, version = reference.rpartition("@v")
+    of_project = select(PromptSet).where(PromptSet.project_id == project_id)
+    newest_first = of_project.order_by(PromptSet.version.desc()).limit(1)
+    whole = session.scalar(newest_first.where(PromptSet.name == reference))
+    if whole is not None or not _VERSION.fullmatch(version):
+        return whole
+    return session.scalar(
+        of_project.where(PromptSet.name == name, PromptSet.version == int(version))
+    )
+
+
+def _index(cursor: str, filtered_by: str) -> int:
+    match pages.decoded(cursor, filtered_by):
+        case [int(index)] if index >= 0:
+            return index
+    raise InvalidCursor("This is no cursor that the service gave.")

@@ -27,6 +27,8 @@ TASK = "worker.wake"
 QUEUE = "train"
 SCORE_TASK = "worker.score"
 SCORE_QUEUE = "score"
+GENERATE_TASK = "worker.generate"
+GENERATE_QUEUE = "generate"
 _PING_S = 2
 _BELLS = 1000
 _RINGERS = 2
@@ -87,9 +89,24 @@ def ring(job_id: UUID | None = None) -> None:
     _ring(TASK, QUEUE, job_id)
 
 
+def ring_worker(worker: str) -> None:
+    """As `ring`, for one worker alone."""
+    _ring(TASK, own_queue(worker), None)
+
+
+def own_queue(worker: str) -> str:
+    """The queue that no worker but this one listens to."""
+    return f"{QUEUE}.{worker}"
+
+
 def ring_scorer(scoring_id: UUID | None = None) -> None:
     """As `ring`, for the workers that try rewards on videos."""
     _ring(SCORE_TASK, SCORE_QUEUE, scoring_id)
+
+
+def ring_generator(generation_id: UUID | None = None) -> None:
+    """As `ring`, for the workers that make videos on demand."""
+    _ring(GENERATE_TASK, GENERATE_QUEUE, generation_id)
 
 
 def _ring(task: str, queue: str, row_id: UUID | None) -> None:

@@ -1,4 +1,4 @@
-"""The table of scorings, typed: rewards that are tried on a few videos. `domain.tables` has all others."""
+"""The table of scorings, typed: rewards that are tried on a few videos. `domain.tables` has those of jobs."""
 
 from __future__ import annotations
 
@@ -64,4 +64,6 @@ class Scoring(Base):
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     started_at: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    """When the current attempt began."""
     finished_at: Mapped[datetime | None]

@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     """The host in signed links, where clients reach the S3 server by another name than the service."""
     s3_region: str = "us-east-1"
     secret_key: SecretStr = SecretStr(DEVELOPMENT_SECRET_KEY)
-    """Seeds the pepper of API keys and the signature of links: changing it makes both invalid."""
+    """Seeds the pepper of API keys and the signature of links, and seals the secrets of webhooks: changing
+    it makes all of them invalid."""
     public_url: str = "http://127.0.0.1:8000"
     work_dir: Path = Path("work")
     """Where workers keep the folders of running jobs."""
@@ -101,13 +102,25 @@ class Settings(BaseSettings):
     cancel_grace_s: float = Field(default=8, gt=0)
     drain_grace_s: float = Field(default=90, gt=0)
     """How long a trainer has to write its checkpoint when the worker is asked to stop."""
+    pause_grace_s: float = Field(default=600, gt=0)
+    """How long a trainer may take to finish its step and write its checkpoint when its job is paused."""
     hang_min_s: float = Field(default=600, gt=0)
     """No step for this long, or 20 median steps if that is longer: the attempt hangs."""
     upload_retry_s: float = Field(default=600, gt=0)
+    canary_every_s: float = Field(default=60, gt=0)
+    """How often the sweeper rings every worker alone, to see whether it hears."""
+    deaf_after_s: float = Field(default=180, gt=0)
+    """An idle worker that heard none of those bells for so long ends, to be started again."""
     ceiling_grace_s: float = Field(default=300, gt=0)
     """How long after a ceiling the trainer may take for its final evaluation."""
     trainer_command: list[str] = [sys.executable, "-m", "vader_core"]
     max_attempts: int = Field(default=3, ge=1)
+    retry_backoff_s: float = Field(default=10, ge=0)
+    """How long a job waits after its first failed attempt; doubled with every further one."""
+    paused_keep_s: float = Field(default=7 * 24 * 3600, gt=0)
+    """A job that is paused for longer is ended with what it has reached."""
+    garbage_after_s: float = Field(default=3600, ge=0)
+    """How long after its end the leftovers of an attempt stay in the object store."""
     gpu_second_price: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     trainer_threads: int | None = Field(default=None, ge=1)
@@ -117,8 +130,35 @@ class Settings(BaseSettings):
     score_device: str = "cpu"
     """Not the trainer's: a reward that is tried must not take a GPU's memory from a training."""
     score_threads: int = Field(default=2, ge=1)
+    quota_running_jobs: int | None = Field(default=None, ge=0)
+    """Quotas of projects that have none of their own; None: no limit."""
+    quota_queued_jobs: int | None = Field(default=1000, ge=0)
+    quota_gpu_seconds_a_month: int | None = Field(default=None, ge=0)
+    quota_storage_bytes: int | None = Field(default=None, ge=0)
+    quota_generations_a_month: int | None = Field(default=None, ge=0)
+    rate_limit_requests: int = Field(default=600, ge=0)
+    """Requests a minute of one API key or session; 0: no limit. The next two alike."""
+    rate_limit_creates: int = Field(default=120, ge=0)
+    """POSTs a minute of one API key or session."""
+    rate_limit_logins: int = Field(default=10, ge=0)
+    """Attempts a minute to sign in with one email, or from one address."""
+    session_days: int = Field(default=7, ge=1, le=90)
+    """How long a member stays signed in."""
+    invitation_days: int = Field(default=7, ge=1, le=90)
+    generate_limit_s: float = Field(default=1800, gt=0)
+    """How long one generation may take, with everything it loads and all of its videos."""
+    generate_device: str = "cpu"
+    """Not the trainer's: a demo must not take a GPU's memory from a training. With a GPU of their own
+    generators get `cuda`."""
+    generate_threads: int = Field(default=2, ge=1)
+    generation_keep_days: int = Field(default=30, ge=1)
+    """For how long the videos of a generation are kept."""
     link_ttl_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     idempotency_keep_days: int = Field(default=7, ge=7)
+    webhook_allow_private: bool = False
+    """For development: webhooks may go by http, to any port, and to addresses that are not public."""
+    webhook_keep_days: int = Field(default=30, ge=7)
+    """How long deliveries are kept, ended or not."""
 
     @classmethod
     def settings_customise_sources(
@@ -181,6 +221,7 @@ def _unsafe(settings: Settings) -> list[str]:
         "VADER_SECRET_KEY: production needs at least 32 characters": len(secret) >= 32,
         "VADER_PUBLIC_URL: production needs https": urlsplit(settings.public_url).scheme == "https",
         "VADER_WORK_DIR: production needs an absolute path": settings.work_dir.is_absolute(),
+        "VADER_WEBHOOK_ALLOW_PRIVATE: is not for production": not settings.webhook_allow_private,
         "VADER_REDIS_URL: production needs a password": redis.scheme == "unix"
         or bool(redis.password),
     }

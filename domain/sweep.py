@@ -1,4 +1,4 @@
-"""The sweeper: makes every accepted job and scoring end, whatever was lost on the way.
+"""The sweeper: makes every accepted job, scoring and generation end, whatever was lost on the way.
 
 Each step is a short transaction that may run twice and may be cut off anywhere; one process at a time
 does them, by an advisory lock.
@@ -16,48 +16,64 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from domain import claims, db, queue, scorings
+from domain import claims, db, garbage, generation_files, generations, pausing, queue, scorings
+from domain.generation_table import Generation
+from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.scoring_table import Scoring
+from domain.service_tables import IdempotencyKey, Worker
 from domain.settings import get_settings
-from domain.tables import Checkpoint, IdempotencyKey, Job, Worker
+from domain.short_tasks import Row, ShortTasks
+from domain.store import open_store
+from domain.tables import Checkpoint, Job
 
 SWEEP_LOCK = 7_306_002
-Waiting = TypeVar("Waiting", Job, Scoring)
+Waiting = TypeVar("Waiting", bound=Job | Scoring | Generation)
 _HINTS_AT_ONCE = 500
 _ENDS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What a sweep did. `ran` False: another process was sweeping. The rest counts rows."""
+    """What a sweep did. `ran` False: another process was sweeping. The rest counts rows, and in
+    `removed` stored objects."""
 
     ran: bool
     requeued: int = 0
     failed: int = 0
     cancelled: int = 0
+    succeeded: int = 0
+    paused: int = 0
     hinted: int = 0
     purged: int = 0
+    removed: int = 0
 
 
 def run_once() -> SweepReport:
-    """One sweep: ends lost attempts, fails what waited too long, rings again, purges."""
+    """One sweep: ends lost attempts and what waited or was paused too long, rings again, removes what
+    nobody needs."""
     with db.exclusive(SWEEP_LOCK) as alone:
         if not alone:
             return SweepReport(ran=False)
         ended = [
             *_each(Job, _lease_ran_out, claims.lose),
             *_each(Job, _waited_too_long, _expire),
-            *_each(Scoring, scorings.lease_ran_out, scorings.lose),
-            *_each(Scoring, scorings.waited_too_long, scorings.expire),
+            *_each(Job, pausing.expired, pausing.end_expired),
+            *_short_tasks(scorings.TASKS),
+            *_short_tasks(generations.TASKS),
         ]
         return SweepReport(
             ran=True,
             requeued=ended.count(Status.QUEUED),
             failed=ended.count(Status.FAILED),
             cancelled=ended.count(Status.CANCELLED),
-            hinted=_hint(Job, queue.ring) + _hint(Scoring, queue.ring_scorer),
+            succeeded=ended.count(Status.SUCCEEDED),
+            paused=ended.count(Status.PAUSED),
+            hinted=_hint(Job, queue.ring)
+            + _hint(Scoring, queue.ring_scorer)
+            + _hint(Generation, queue.ring_generator),
             purged=_purge(),
+            removed=_remove_objects(),
         )
 
 
@@ -81,6 +97,14 @@ def _each(
     return states
 
 
+def _short_tasks(tasks: ShortTasks[Row]) -> list[str]:
+    """As `_each`, for scorings or generations."""
+    return [
+        *_each(tasks.table, tasks.lease_ran_out, tasks.lose),
+        *_each(tasks.table, tasks.waited_too_long, tasks.expire),
+    ]
+
+
 def _lease_ran_out() -> ColumnElement[bool]:
     return Job.lease_until < func.clock_timestamp()
 
@@ -97,7 +121,7 @@ def _waited_too_long() -> ColumnElement[bool]:
 def _expire(session: Session, job: Job) -> Job:
     late = job.deadline_at is not None and job.deadline_at < db.utc_now()
     what = "deadline_at passed" if late else "max_queue_s passed"
-    error = claims.JobError(
+    error = JobError(
         code="queue_expired",
         message=f"{what} before a worker could start the job.",
         hint="Nothing was spent. Submit it again with more time, or when less is queued.",
@@ -105,14 +129,19 @@ def _expire(session: Session, job: Job) -> Job:
     return claims.fail_queued(session, job, error)
 
 
-def _hint(table: type[Job] | type[Scoring], ring: Callable[[UUID], None]) -> int:
+def _hint(table: type[Job] | type[Scoring] | type[Generation], ring: Callable[[UUID], None]) -> int:
     """Rings for queued rows that no worker was told of lately."""
     settings = get_settings()
     old = func.clock_timestamp() - timedelta(seconds=settings.hint_age_s)
-    first = (Job.priority, Job.created_at) if table is Job else (Scoring.created_at,)
+    first = (Job.priority, Job.created_at) if table is Job else (table.created_at,)
+    due: ColumnElement[bool] = table.hinted_at < old
+    if table is Job:
+        # A job that waited after a failure may run now, and nobody was told since.
+        ready = Job.run_after <= func.clock_timestamp()
+        due = ready & (due | (Job.hinted_at < Job.run_after))
     waiting = (
         select(table.id)
-        .where(table.status == Status.QUEUED, table.hinted_at < old)
+        .where(table.status == Status.QUEUED, due)
         .order_by(*first)
         .limit(_HINTS_AT_ONCE)
         .with_for_update(skip_locked=True)
@@ -129,6 +158,11 @@ def _hint(table: type[Job] | type[Scoring], ring: Callable[[UUID], None]) -> int
         for row_id in row_ids:
             db.after_commit(session, partial(ring, row_id))
     return len(row_ids)
+
+
+def _remove_objects() -> int:
+    store = open_store(get_settings())
+    return garbage.sweep_objects(store) + generation_files.remove_due(store)
 
 
 def _purge() -> int:

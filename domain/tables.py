@@ -1,4 +1,4 @@
-"""Every table but the scorings', typed. The migrations build them; a test holds both together.
+"""The tables of projects and jobs, typed. The migrations build them; a test holds both together.
 
 Times are the database's clock. Ids are UUIDv7 made by `domain.ids`. `status` is written by
 `domain.jobs` alone, and a trigger keeps a terminal status for ever.
@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from domain.job_indexes import job_indexes
 from domain.job_status import Status
 
 Json = dict[str, Any]
@@ -90,15 +90,23 @@ class PromptSet(Base):
     """One immutable version of a named list of prompts."""
 
     __tablename__ = "prompt_sets"
-    __table_args__ = (UniqueConstraint("project_id", "name", "version"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "name", "version"),
+        Index("ix_prompt_sets_page", "project_id", text("created_at DESC"), text("id DESC")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
     name: Mapped[str]
     version: Mapped[int]
-    items: Mapped[list[Json]]
+    items: Mapped[list[Json]] = mapped_column(deferred=True)
+    size: Mapped[int]
+    """How many prompts there are."""
+    report: Mapped[Json]
+    """What was found when it was made: `domain.prompt_report.PromptReport` as JSON."""
     sha256: Mapped[str]
     created_by_key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+    created_by_member_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 
@@ -129,24 +137,13 @@ class Job(Base):
     __table_args__ = (
         CheckConstraint(f"status IN ({_STATUSES})", name="status"),
         CheckConstraint("(lease_until IS NULL) = (owner IS NULL)", name="lease_has_owner"),
-        Index("ix_jobs_page", "project_id", text("created_at DESC"), text("id DESC")),
-        Index(
-            "ix_jobs_queue",
-            "priority",
-            "queued_at",
-            postgresql_where=text("status = 'queued'"),
-        ),
-        Index(
-            "ix_jobs_leases",
-            "lease_until",
-            postgresql_where=text("lease_until IS NOT NULL"),
-        ),
-        Index("ix_jobs_labels", "labels", postgresql_using="gin"),
+        *job_indexes(),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
     created_by_key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+    created_by_member_id: Mapped[UUID | None]
     name: Mapped[str]
     labels: Mapped[Json]
     priority: Mapped[int]
@@ -159,8 +156,17 @@ class Job(Base):
     spec: Mapped[Json]
     """With every default filled in."""
     budget: Mapped[Json]
-    """The budget of `spec`, so that lists need not load the prompts."""
+    """The budget as it is now: that of `spec`, changed by whoever raised it."""
     spec_hash: Mapped[str]
+    template: Mapped[str | None]
+    """The template version that the spec was made from: `tpl_...@2`."""
+    notify: Mapped[Json | None]
+    """Which webhook endpoints hear of which events of this job; None: as the endpoints say."""
+    parent_job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"), index=True)
+    parent_kind: Mapped[str | None]
+    """retry or extend: how this job came from its parent."""
+    init_from: Mapped[Json | None]
+    """Where training starts from: `domain.init_from.Start` as JSON; None: from the base model."""
     trace_id: Mapped[str]
 
     status: Mapped[str]
@@ -168,6 +174,17 @@ class Job(Base):
     stop_reason: Mapped[str | None]
     error: Mapped[Json | None]
     cancel_requested_at: Mapped[datetime | None]
+    pause_requested_at: Mapped[datetime | None]
+    pause_reason: Mapped[str | None]
+    """requested, the ceiling that was reached, or budget_raised once it was raised; None: not paused."""
+    paused_expires_at: Mapped[datetime | None]
+    """When the sweeper ends a job that nobody resumes."""
+    run_after: Mapped[datetime] = mapped_column(server_default=_NOW)
+    """No attempt begins before."""
+    deleted_at: Mapped[datetime | None]
+    """When somebody deleted it: its files are gone for clients, the row stays."""
+    purged_at: Mapped[datetime | None]
+    """When the objects of a deleted job were removed from the store."""
     keep_adapter: Mapped[bool] = mapped_column(server_default=text("true"))
 
     attempt: Mapped[int] = mapped_column(server_default=_ZERO)
@@ -194,7 +211,12 @@ class Job(Base):
     adapter_id: Mapped[UUID | None]
 
     last_seq: Mapped[int] = mapped_column(server_default=_ZERO)
+    last_xact: Mapped[int] = mapped_column(server_default=_ZERO)
+    """`Event.xact` of its newest event."""
     version: Mapped[int] = mapped_column(server_default=text("1"))
+    """Grows with every change."""
+    revision: Mapped[int] = mapped_column(server_default=text("1"))
+    """Grows with every change of what clients may set: name, labels, priority, budget."""
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     queued_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     started_at: Mapped[datetime | None]
@@ -208,6 +230,9 @@ class Attempt(Base):
     """One try of one worker at a job."""
 
     __tablename__ = "attempts"
+    __table_args__ = (
+        Index("ix_attempts_unswept", "ended_at", postgresql_where=text("swept_at IS NULL")),
+    )
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -217,7 +242,7 @@ class Attempt(Base):
     last_heartbeat_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
-    """succeeded, failed, cancelled, lost or released."""
+    """succeeded, failed, cancelled, lost, released or paused."""
     error: Mapped[Json | None]
     resumed_from_step: Mapped[int | None]
     last_step: Mapped[int] = mapped_column(server_default=_ZERO)
@@ -228,16 +253,30 @@ class Attempt(Base):
     """The trainer's device, precision and versions."""
     log: Mapped[Json | None]
     """The trainer's log: key, sha256 and size_bytes."""
+    swept_at: Mapped[datetime | None]
+    """When the objects that no row points at were removed from the store."""
 
 
 class Event(Base):
     """One numbered line of a job's history; `seq` counts from 1 without gaps."""
 
     __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_feed", "project_id", "xact", "job_id", "seq"),
+        # Metrics are nearly all of the rows: a feed of them alone needs no index of its own.
+        Index(
+            "ix_events_feed_by_type",
+            *("project_id", "type", "xact", "job_id", "seq"),
+            postgresql_where=text("type <> 'job.metric'"),
+        ),
+    )
 
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(unique=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    xact: Mapped[int] = mapped_column(server_default=text("pg_current_xact_id()::text::bigint"))
+    """The number of the transaction that wrote it, or of a later one: `domain.event_feed` says why."""
     type: Mapped[str]
     level: Mapped[str]
     message: Mapped[str]
@@ -300,6 +339,8 @@ class Checkpoint(Base):
     files: Mapped[list[Json]]
     """path (below the prefix), size_bytes and sha256 of each."""
     size_bytes: Mapped[int]
+    counters: Mapped[Json]
+    """What the run had used by then (`vader_core.lines.Counters`)."""
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     expired_at: Mapped[datetime | None]
 
@@ -322,43 +363,25 @@ class Evaluation(Base):
 
 
 class Adapter(Base):
-    """The LoRA weights that a job yielded."""
+    """LoRA weights: the ones that a job ended with, or those of a checkpoint that somebody promoted."""
 
     __tablename__ = "adapters"
+    __table_args__ = (
+        CheckConstraint("kind IN ('final', 'promoted')", name="kind"),
+        CheckConstraint("(kind = 'promoted') = (checkpoint_id IS NOT NULL)", name="promoted_from"),
+        Index("uq_adapters_final", "job_id", unique=True, postgresql_where=text("kind = 'final'")),
+        Index("ix_adapters_page", "project_id", text("created_at DESC"), text("id DESC")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), index=True)
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"), index=True)
+    kind: Mapped[str]
+    """final: what the job ended with, one at most; promoted: from `checkpoint_id`, sharing its files."""
+    checkpoint_id: Mapped[UUID | None] = mapped_column(ForeignKey("checkpoints.id"), unique=True)
     attempt: Mapped[int]
     step: Mapped[int]
     prefix: Mapped[str]
     files: Mapped[list[Json]]
     size_bytes: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-
-
-class IdempotencyKey(Base):
-    """The answer that a repeated request gets again."""
-
-    __tablename__ = "idempotency_keys"
-
-    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"), primary_key=True)
-    key: Mapped[str] = mapped_column(primary_key=True)
-    fingerprint: Mapped[str]
-    status_code: Mapped[int]
-    headers: Mapped[Json]
-    # json, not jsonb: a replayed body keeps the order of its fields.
-    body: Mapped[Json] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(server_default=_NOW, index=True)
-
-
-class Worker(Base):
-    """A worker process, alive while `last_seen_at` is fresh; `last_bell_at` is its last doorbell."""
-
-    __tablename__ = "workers"
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    hardware: Mapped[str]
-    started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    last_seen_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-    last_bell_at: Mapped[datetime | None]

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from domain.errors import Conflict, NotFound
+from domain.generation_table import Generation
 from domain.ids import from_public, to_public
 from domain.job_status import TERMINAL
 from domain.pages import Page, page
@@ -131,7 +132,7 @@ def list_uploads(
 def delete(session: Session, *, project_id: UUID, upload_id: UUID) -> str:
     """Removes the row; the key of its object, which the caller deletes after the commit.
 
-    Raises `NotFound`, and `Conflict` while a prompt set, or a job or scoring that has not ended, uses it.
+    Raises `NotFound`, and `Conflict` while a prompt set, or a job, scoring or generation that has not ended, uses it.
     """
     query = select(Upload).where(Upload.id == upload_id, Upload.project_id == project_id)
     row = session.scalar(query.with_for_update())
@@ -189,10 +190,16 @@ def _users(session: Session, row: Upload) -> list[str]:
         Scoring.status.not_in(SCORED),
         Scoring.videos.contains([{"upload": name}]),
     )
+    generations = select(Generation.id).where(
+        Generation.project_id == row.project_id,
+        Generation.finished_at.is_(None),
+        Generation.spec["image"].astext == name,
+    )
     return [
         *(to_public("ps", found) for found in session.scalars(sets.limit(_SHOWN_USERS))),
         *(to_public("job", found) for found in session.scalars(jobs.limit(_SHOWN_USERS))),
         *(to_public("scr", found) for found in session.scalars(scorings.limit(_SHOWN_USERS))),
+        *(to_public("gen", found) for found in session.scalars(generations.limit(_SHOWN_USERS))),
     ]
 
 

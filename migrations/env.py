@@ -5,11 +5,32 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import NullPool, create_engine, text
 
+from domain import (
+    access_tables,
+    adapter_tables,
+    generation_table,
+    log_table,
+    scoring_table,
+    service_tables,
+    template_tables,
+    webhook_tables,
+)
 from domain.db import sqlalchemy_url
-from domain.scoring_table import Scoring
 from domain.settings import get_settings
+from domain.tables import Base
 
 MIGRATION_LOCK = 7_306_001
+TABLES = (
+    access_tables,
+    adapter_tables,
+    generation_table,
+    log_table,
+    scoring_table,
+    service_tables,
+    template_tables,
+    webhook_tables,
+)
+"""Importing them puts their tables into the one metadata."""
 
 
 def run() -> None:
@@ -19,8 +40,7 @@ def run() -> None:
         url = get_settings().database_url.get_secret_value()
     engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
     with engine.begin() as connection:
-        # One metadata has all tables; the module of this one imports the others.
-        context.configure(connection=connection, target_metadata=Scoring.metadata)
+        context.configure(connection=connection, target_metadata=Base.metadata)
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
         context.run_migrations()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,14 +17,27 @@ import boto3
 import psycopg
 import pytest
 import redis
+from argon2 import PasswordHasher
 
-from domain import db, queue
+from domain import db, passwords, queue
 from domain.settings import Settings, get_settings
 from domain.store import ObjectStore, open_store
 from migrations import upgrade
 from tests import servers
+from tests.openapi import recording
 
 TEMPLATE = "vader_template"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--record-examples", action="store_true", help="Keep the API's answers as its examples."
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.getoption("record_examples"):
+        recording.write()
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +53,13 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """A database with every table and no rows, of this test alone."""
+    with fresh_database(postgres_url) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(postgres_url: str) -> Iterator[str]:
+    """A database with every table and no rows, dropped at the end of the block."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
@@ -94,14 +115,29 @@ def settings(
     database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Settings]:
     """The settings of a whole service of this test's own, with a folder store."""
+    with service(database_url, redis_url, tmp_path, monkeypatch) as made:
+        yield made
+
+
+@contextmanager
+def service(
+    database_url: str,
+    redis_url: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    **changes: str,
+) -> Iterator[Settings]:
+    """The settings of a whole service, in the environment while the block runs."""
     for name in [name for name in os.environ if name.startswith("VADER_")]:
         monkeypatch.delenv(name)
     values = {
         "database_url": database_url,
         "redis_url": redis_url,
-        "object_store": f"folder://{tmp_path / 'objects'}",
-        "work_dir": str(tmp_path / "work"),
+        "object_store": f"folder://{folder / 'objects'}",
+        "work_dir": str(folder / "work"),
         "secret_key": "a-secret-of-the-tests-alone-0123456789",
+        "retry_backoff_s": "0",
+        **changes,
     }
     for name, value in values.items():
         monkeypatch.setenv(f"VADER_{name.upper()}", value)
@@ -110,6 +146,14 @@ def settings(
     queue.forget()
     db.dispose()
     get_settings.cache_clear()
+
+
+@pytest.fixture
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same hash of passwords at the lowest cost: for tests that are not about what it costs."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", cheap)
+    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
-from domain import api_keys, jobs, projects
-from domain.tables import Job, Project
+from domain import api_keys, jobs, projects, prompt_sets
+from domain.callers import Origin
+from domain.prompt_report import Read, report_of
+from domain.tables import Job, Project, PromptSet
 from vader_core.catalogue import BUILT_IN
 from vader_core.resolve import check
-from vader_core.spec import JobSpec
+from vader_core.spec import JobSpec, Prompt
 
 PROMPTS = [
     {"prompt": f"a {colour} circle moving {way}", "target": f"moving {way}", "heldout": heldout}
@@ -52,9 +55,25 @@ def job(session: Session, project_id: UUID, **changes: Any) -> Job:
     """A queued job for `document(**changes)`."""
     return jobs.create(
         session,
-        project_id=project_id,
         spec=spec(**changes),
         asked_spec=document(**changes),
-        created_by_key_id=None,
-        trace_id=uuid4().hex,
+        origin=Origin(project_id=project_id, trace_id=uuid4().hex),
+    )
+
+
+def prompt_set(
+    session: Session, project_id: UUID, prompts: Sequence[Prompt], *, name: str = "ways"
+) -> PromptSet:
+    """The next version of a prompt set."""
+    read = Read(list(prompts), [f"/prompts/{index}" for index in range(len(prompts))])
+    return prompt_sets.create(
+        session,
+        origin=Origin(project_id=project_id, trace_id=uuid4().hex),
+        name=name,
+        prompts=prompts,
+        report=report_of(
+            read,
+            base_model=None,
+            predecessor=prompt_sets.newest(session, project_id=project_id, name=name),
+        ),
     )

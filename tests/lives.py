@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
 import pytest
+from pydantic import JsonValue
+from sqlalchemy import select
 
-from domain import artifacts, claims, db, jobs, progress
-from domain.claims import Claim, JobError
+from domain import artifacts, claims, db, job_patch, jobs, pausing, progress
+from domain.claims import Claim
+from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.settings import get_settings
-from domain.tables import Job
+from domain.tables import Checkpoint, Job
 from tests import factories, trainer_lines
 from vader_core.lines import AnyLine
 
@@ -26,10 +29,10 @@ def waiting(**changes: object) -> Job:
         return factories.job(session, project.id, **changes)
 
 
-def claimed(worker: str = "worker-1") -> Claim:
+def claimed(worker: str = "worker-1", *, hardware: str = "cpu x2") -> Claim:
     """The claim on the next waiting job."""
     with db.transaction() as session:
-        claim = claims.claim(session, worker=worker, hardware="cpu x2")
+        claim = claims.claim(session, worker=worker, hardware=hardware)
     assert claim is not None
     return claim
 
@@ -109,6 +112,34 @@ def cancel(job_id: UUID, *, keep_adapter: bool = True) -> Job:
         )
 
 
+def asked_to_pause(job_id: UUID) -> Job:
+    """The job after somebody asked to pause it."""
+    with db.transaction() as session:
+        project_id = session.get_one(Job, job_id).project_id
+        return pausing.request(session, project_id=project_id, job_id=job_id)
+
+
+def paused(claim: Claim, *, reason: str = "requested") -> Job:
+    """The job after its worker has paused it."""
+    with db.transaction() as session:
+        return claims.pause(session, job_id=claim.job_id, attempt=claim.attempt, reason=reason)
+
+
+def resumed(job_id: UUID) -> Job:
+    """The job after somebody resumed it."""
+    with db.transaction() as session:
+        project_id = session.get_one(Job, job_id).project_id
+        return pausing.resume(session, project_id=project_id, job_id=job_id)
+
+
+def patched(job_id: UUID, seen: Collection[int] | None = None, **document: JsonValue) -> Job:
+    """The job after a change of its name, labels, priority or budget."""
+    with db.transaction() as session:
+        project_id = session.get_one(Job, job_id).project_id
+        where = {"project_id": project_id, "job_id": job_id}
+        return job_patch.patch(session, **where, document=document, seen=seen)
+
+
 def now(job_id: UUID) -> Job:
     """The job's row as it is."""
     with db.read() as session:
@@ -124,3 +155,19 @@ def changed_settings(monkeypatch: pytest.MonkeyPatch, **values: str) -> Iterator
         get_settings.cache_clear()
         yield
     get_settings.cache_clear()
+
+
+def pruned(claim: Claim, *, keep_last: int) -> list[artifacts.GivenUp]:
+    """What is given up when all but the newest checkpoints are."""
+    with db.transaction() as session:
+        return artifacts.prune_checkpoints(
+            session, job_id=claim.job_id, attempt=claim.attempt, keep_last=keep_last
+        )
+
+
+def expire_checkpoints(claim: Claim) -> None:
+    """Gives up every checkpoint of a job, as some time after its end."""
+    with db.transaction() as session:
+        rows = session.scalars(select(Checkpoint).where(Checkpoint.job_id == claim.job_id))
+        for row in rows:
+            row.expired_at = db.utc_now()

@@ -9,9 +9,9 @@ from sqlalchemy import text
 
 from domain import db, scorings
 from domain.scoring_table import Scoring
-from domain.scorings import Asked, ScoringClaim
+from domain.scorings import TASKS, Asked
 from tests import factories
-from vader_core.scoring import ScoreFailure
+from vader_core.failure import Failure
 
 REWARD = {
     "id": "tiny-text-match",
@@ -27,7 +27,7 @@ RESULT = {
     "device": "cpu",
     "seconds": 1.5,
 }
-BROKEN = ScoreFailure(
+BROKEN = Failure(
     code="scorer_crashed", message="It crashed.", hint="", fault="platform", retryable=True
 )
 
@@ -58,27 +58,23 @@ def waiting(
         )
 
 
-def claimed(worker: str = "scorer-1") -> ScoringClaim:
-    """The claim on the next waiting scoring."""
+def claimed(worker: str = "scorer-1") -> Scoring:
+    """The next waiting scoring, as it was claimed."""
     with db.transaction() as session:
-        claim = scorings.claim(session, worker=worker)
+        claim = TASKS.claim(session, worker=worker)
     assert claim is not None
     return claim
 
 
-def succeeded(claim: ScoringClaim, result: dict[str, Any] = RESULT) -> Scoring:
+def succeeded(claim: Scoring, result: dict[str, Any] = RESULT) -> Scoring:
     with db.transaction() as session:
-        return scorings.succeed(
-            session, scoring_id=claim.scoring_id, attempt=claim.attempt, result=result
-        )
+        return TASKS.succeed(session, row_id=claim.id, attempt=claim.attempt, result=result)
 
 
-def failed(claim: ScoringClaim, **changes: Any) -> Scoring:
+def failed(claim: Scoring, **changes: Any) -> Scoring:
     error = BROKEN.model_copy(update=changes)
     with db.transaction() as session:
-        return scorings.fail_attempt(
-            session, scoring_id=claim.scoring_id, attempt=claim.attempt, error=error
-        )
+        return TASKS.fail_attempt(session, row_id=claim.id, attempt=claim.attempt, error=error)
 
 
 def now(scoring_id: UUID) -> Scoring:

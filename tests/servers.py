@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
+def postgres(*, shared_buffers: str = "32MB") -> Iterator[str]:
     """A Postgres server of its own; gives the URL of its `postgres` database."""
     # A short path: the name of a Unix socket holds 107 bytes.
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
@@ -50,7 +50,8 @@ def postgres() -> Iterator[str]:
             *(str(POSTGRES / "postgres"), "-D", str(data), "-k", str(data), "-h", ""),
             # Speed for durability: nothing in these databases outlives the run.
             *("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"),
-            *("-c", "max_connections=100", "-c", "shared_buffers=32MB", "-c", "jit=off"),
+            *("-c", "max_connections=100", "-c", f"shared_buffers={shared_buffers}"),
+            *("-c", "jit=off"),
         ]
         url = f"postgresql://postgres@/postgres?host={data}"
         with _process(command, log=data / "server.log", stop=signal.SIGQUIT, user=user):

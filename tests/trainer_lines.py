@@ -106,7 +106,13 @@ def checkpoint(step: int) -> lines.Checkpoint:
     folder = f"checkpoints/step-{step:06d}"
     names = ("adapter/adapter_model.safetensors", "state.json", "manifest.json")
     files = [file(f"{folder}/{name}") for name in names]
-    return lines.Checkpoint(at=BEGAN, step=step, path=folder, files=files)
+    counters = lines.Counters(
+        reward_queries=8 * step,
+        evaluation_queries=4,
+        gpu_seconds=2.0 * step,
+        wall_clock_s=3.0 * step,
+    )
+    return lines.Checkpoint(at=BEGAN, step=step, path=folder, files=files, counters=counters)
 
 
 def warned() -> lines.Warned:

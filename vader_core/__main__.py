@@ -1,8 +1,8 @@
-"""`python -m vader_core train|score|fetch|convert|memory`: jobs and scores without a service, and the weights for them.
+"""`python -m vader_core train|generate|score|fetch|convert|memory`: what the service does, without it.
 
 `train SPEC --out DIR [--resume]` runs a job: the spec is checked and signals are caught before
-torch is imported, which takes seconds. `score REQUEST.json --out RESULT.json` tries a reward on a few
-videos. `fetch ROW` copies a row's weights from the hub and pins them;
+torch is imported, which takes seconds. `generate REQUEST.json --out DIR` makes videos with an adapter or
+a base model, `score REQUEST.json --out RESULT.json` tries a reward on a few videos. `fetch ROW` copies a row's weights from the hub and pins them;
 `convert NAME` rewrites weights that are published in another format. `memory` says how much GPU memory
 a job takes, without weights.
 """
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from vader_core import score_command
+from vader_core import generate_command, score_command, short_command
 from vader_core.catalogue import DEFAULT_WEIGHTS_DIR, Catalogue
 from vader_core.ceilings import Spent
 from vader_core.errors import (
@@ -28,7 +28,7 @@ from vader_core.errors import (
     WeightsUnreadable,
 )
 from vader_core.faults import InvalidSpec
-from vader_core.order import Order, fail, storage_fault
+from vader_core.order import Order, Start, fail, storage_fault
 from vader_core.output import Output
 from vader_core.resolve import check
 from vader_core.row_faults import WEIGHTS_NOT_INSTALLED
@@ -49,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if asked.command == "train":
         return _train(asked, started)
-    if asked.command == "score":
-        return _score(asked, started)
+    if asked.command in _SHORT:
+        return _answer(asked, started)
     try:
         {"fetch": _fetch, "convert": _convert, "memory": _memory}[asked.command](asked)
     except TrainerError as error:
@@ -67,6 +67,7 @@ def _train(asked: argparse.Namespace, started: float) -> int:
     try:
         catalogue = Catalogue.load(asked.catalogue, weights_dir=asked.weights)
         spec = _spec(asked.spec, catalogue)
+        start = _start(asked, spec)
         folder.prepare(spec, resume=asked.resume)
     except (CatalogueUnusable, SpecUnusable, WeightsUnreadable) as error:
         return fail(error, output, folder)
@@ -86,6 +87,7 @@ def _train(asked: argparse.Namespace, started: float) -> int:
             cost_gpu_seconds=asked.cost_gpu_seconds,
         ),
         started=started,
+        start=start,
     )
     # Imported only now: a faulty spec is answered without waiting for torch.
     train_command = importlib.import_module("vader_core.train_command")
@@ -93,8 +95,11 @@ def _train(asked: argparse.Namespace, started: float) -> int:
     return status
 
 
-def _score(asked: argparse.Namespace, started: float) -> int:
-    order = score_command.Order(
+_SHORT = {"generate": generate_command.run, "score": score_command.run}
+
+
+def _answer(asked: argparse.Namespace, started: float) -> int:
+    order = short_command.Order(
         request=asked.request,
         out=asked.out,
         catalogue=asked.catalogue,
@@ -103,7 +108,7 @@ def _score(asked: argparse.Namespace, started: float) -> int:
         threads=asked.threads,
         started=started,
     )
-    return score_command.run(order)
+    return _SHORT[asked.command](order)
 
 
 def _fetch(asked: argparse.Namespace) -> None:
@@ -168,6 +173,20 @@ def _spec(path: Path, catalogue: Catalogue) -> JobSpec:
         ) from error
 
 
+def _start(asked: argparse.Namespace, spec: JobSpec) -> Start | None:
+    """The folder to start from. Raises `SpecUnusable` where the spec names a start that was not given."""
+    if asked.init_adapter is not None:
+        return Start(asked.init_adapter, "weights")
+    if asked.init_checkpoint is not None:
+        return Start(asked.init_checkpoint, "full")
+    if spec.init_from is not None:
+        raise SpecUnusable(
+            "The spec has `init_from`, and the trainer was not given those files.",
+            hint="Give an adapter's folder with --init-adapter, or a checkpoint's with --init-checkpoint.",
+        )
+    return None
+
+
 def _folder_fault(error: OSError) -> TrainerError:
     return storage_fault(error) or SpecUnusable(
         f"The output folder cannot be used: {error}", hint="Name a folder in --out."
@@ -178,7 +197,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m vader_core", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _train_options(commands.add_parser("train", help="run one job"))
-    _score_options(commands.add_parser("score", help="try a reward on videos"))
+    _short_options(
+        commands.add_parser("generate", help="make videos"),
+        request="adapter or base model, prompt, settings",
+        out="folder for videos and result.json",
+    )
+    _short_options(
+        commands.add_parser("score", help="try a reward on videos"),
+        request="reward and videos",
+        out="JSON file to write",
+    )
     _fetch_options(commands.add_parser("fetch", help="copy a row's weights from the hub"))
     _convert_options(commands.add_parser("convert", help="rewrite weights of another format"))
     _memory_options(commands.add_parser("memory", help="say how much GPU memory a job takes"))
@@ -226,12 +254,12 @@ def _convert_options(convert: argparse.ArgumentParser) -> None:
     convert.add_argument("--out", type=Path, required=True, metavar="DIR")
 
 
-def _score_options(score: argparse.ArgumentParser) -> None:
-    score.add_argument("request", type=Path, metavar="REQUEST.json", help="reward and videos")
-    score.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON to write")
-    _catalogue_options(score)
-    score.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    score.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch")
+def _short_options(command: argparse.ArgumentParser, *, request: str, out: str) -> None:
+    command.add_argument("request", type=Path, metavar="REQUEST.json", help=request)
+    command.add_argument("--out", type=Path, required=True, metavar="PATH", help=out)
+    _catalogue_options(command)
+    command.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    command.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch")
 
 
 def _memory_options(memory: argparse.ArgumentParser) -> None:
@@ -267,6 +295,16 @@ def _train_options(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder")
     train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    start = train.add_mutually_exclusive_group()
+    start.add_argument(
+        "--init-adapter", type=Path, metavar="DIR", help="start from this adapter's weights"
+    )
+    start.add_argument(
+        "--init-checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="go on from this checkpoint of another run: optimiser, steps and counters too",
+    )
     _catalogue_options(train)
     train.add_argument(
         "--images", type=Path, metavar="DIR", help="first images (default: images beside the spec)"

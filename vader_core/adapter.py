@@ -31,7 +31,7 @@ from vader_core.weights_lock import commit_of
 
 # What PeftModel.save_pretrained puts before the name of a module.
 PEFT_PREFIX = "base_model.model."
-_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_WEIGHTS, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"
 _NAME = "default"
 _METADATA = {"format": "pt"}
 
@@ -186,8 +186,8 @@ def save(adapter: LoraAdapter, folder: Path) -> list[Path]:
         place = folder / below
         place.mkdir(parents=True, exist_ok=True)
         save_file(adapter.state_of(denoiser), place / _WEIGHTS, metadata=_METADATA)
-        (place / _CONFIG).write_text(text, encoding="utf-8")
-        files += [place / _WEIGHTS, place / _CONFIG]
+        (place / CONFIG_FILE).write_text(text, encoding="utf-8")
+        files += [place / _WEIGHTS, place / CONFIG_FILE]
     return files
 
 

@@ -14,10 +14,11 @@ from vader_core.row_faults import WEIGHTS_NOT_INSTALLED
 from vader_core.spec import JobSpec, Prompt, Video
 
 
-def variant_faults(spec: JobSpec, row: BaseModelRow) -> list[Fault]:
-    if spec.variant is None:
+def variant_faults(name: str | None, video: Video, row: BaseModelRow) -> list[Fault]:
+    """What is wrong with the variant `name`, and with the settings `video` as they were asked for."""
+    if name is None:
         return []
-    variant = row.variants.get(spec.variant)
+    variant = row.variants.get(name)
     if variant is None:
         known = sorted(row.variants)
         legal = f"Known: {', '.join(known)}." if known else "It has none."
@@ -25,34 +26,34 @@ def variant_faults(spec: JobSpec, row: BaseModelRow) -> list[Fault]:
             Fault(
                 pointer="/variant",
                 code="unknown_variant",
-                detail=f"{row.id} has no variant {spec.variant!r}. {legal}",
-                nearest=list(difflib.get_close_matches(spec.variant, known, n=3, cutoff=0.4)),
+                detail=f"{row.id} has no variant {name!r}. {legal}",
+                nearest=list(difflib.get_close_matches(name, known, n=3, cutoff=0.4)),
             )
         ]
-    faults = _variant_setting_faults(spec, variant)
+    faults = _variant_setting_faults(name, video, variant)
     if not variant.installed:
         detail = (
-            f"The weights of the variant {spec.variant} are not installed here. "
-            f"An operator runs `python -m vader_core fetch {row.id} --variant {spec.variant}`."
+            f"The weights of the variant {name} are not installed here. "
+            f"An operator runs `python -m vader_core fetch {row.id} --variant {name}`."
         )
         faults.append(Fault(pointer="/variant", code=WEIGHTS_NOT_INSTALLED, detail=detail))
     return faults
 
 
-def _variant_setting_faults(spec: JobSpec, variant: Variant) -> list[Fault]:
+def _variant_setting_faults(name: str, video: Video, variant: Variant) -> list[Fault]:
     """A distilled model is made for one number of steps and one guidance scale."""
     made_for = [
-        ("inference_steps", spec.video.inference_steps, variant.inference_steps),
-        ("guidance_scale", spec.video.guidance_scale, variant.guidance_scale),
+        ("inference_steps", video.inference_steps, variant.inference_steps),
+        ("guidance_scale", video.guidance_scale, variant.guidance_scale),
     ]
     return [
         Fault(
-            pointer=f"/video/{name}",
+            pointer=f"/video/{setting}",
             code="not_in_set",
-            detail=f"The variant {spec.variant} is made for {name} {legal:g}; got {asked:g}.",
+            detail=f"The variant {name} is made for {setting} {legal:g}; got {asked:g}.",
             nearest=[legal],
         )
-        for name, asked, legal in made_for
+        for setting, asked, legal in made_for
         if asked is not None and asked != legal
     ]
 

@@ -33,6 +33,7 @@ from vader_core.weights import load_model, reading
 # The libraries whose classes a model_index.json may name, besides the pipelines of this package.
 _LIBRARIES = ("diffusers", "transformers")
 _OWN_PIPELINES = "vader_core.pipelines."
+_INDEX = "model_index.json"
 
 
 @dataclass
@@ -87,7 +88,14 @@ class BaseModel:
         return Conditions(cond, uncond, images or None)
 
     def encode(self, prompts: Sequence[Prompt], video: Video) -> None:
-        """Encodes `prompts` and the negative prompt, to be used after `drop_text_encoders`."""
+        """Encodes `prompts` and the negative prompt, to be used after `drop_text_encoders`.
+
+        Text encoders that were dropped are loaded again where a text is new.
+        """
+        sees = self.family.text_sees_image
+        wanted = {(prompt.prompt, prompt.image if sees else None) for prompt in prompts}
+        if not {(video.negative_prompt, None), *wanted} <= self._embeds.keys():
+            self._bring_back_text_encoders()
         self._embed(video.negative_prompt)
         for prompt in prompts:
             self._embed_prompt(prompt, video)
@@ -132,6 +140,16 @@ class BaseModel:
         for name in self.pipeline.components:
             if name.startswith("text_encoder"):
                 setattr(self.pipeline, name, None)
+
+    def _bring_back_text_encoders(self) -> None:
+        folder = self.row.folder
+        expected = "the text encoders that were there before"
+        with reading(folder, needs=[_INDEX], expected=expected):
+            for name, entry in json.loads((folder / _INDEX).read_text(encoding="utf-8")).items():
+                gone = name.startswith("text_encoder") and getattr(self.pipeline, name) is None
+                if gone and entry[0]:
+                    part = _part(folder, name, entry, self.family, self.compute, expected)
+                    setattr(self.pipeline, name, part.to(self.compute.device))
 
     def run(self, conditions: Conditions, noise: torch.Tensor, video: Video) -> torch.Tensor:
         """The latents (B, C, f, H, W) that the pipeline's own call makes of `noise`, in the present grad mode.
@@ -185,8 +203,8 @@ def load(
     family = family_of(row)
     weights_lock.check(row.folder, row.weights)
     expected = f"a {row.pipeline_class} folder with safetensors weights"
-    with reading(row.folder, needs=["model_index.json"], expected=expected):
-        index = json.loads((row.folder / "model_index.json").read_text(encoding="utf-8"))
+    with reading(row.folder, needs=[_INDEX], expected=expected):
+        index = json.loads((row.folder / _INDEX).read_text(encoding="utf-8"))
         if index["_class_name"] not in {row.pipeline_class, *family.also_reads}:
             raise ValueError(f"it holds a {index['_class_name']}")
         parts = {

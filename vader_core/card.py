@@ -6,7 +6,8 @@ import hashlib
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -32,10 +33,20 @@ _CURVE_ROWS = 10
 
 
 @dataclass(frozen=True)
+class StartedFrom:
+    """The adapter or checkpoint that a run started from, and how much of it: its weights or its full state."""
+
+    name: str
+    state: Literal["weights", "full"]
+
+
+@dataclass(frozen=True)
 class Story:
-    """Everything a finished run can say about its adapter. `final` is None for a cancelled run."""
+    """Everything a finished run can say about its adapter. `final` is None for a cancelled run;
+    `steps_asked` are the steps of the budget as it was at the end."""
 
     spec: JobSpec
+    steps_asked: int
     base_model: BaseModelRow
     loading: Loading
     progress: TrainState
@@ -43,6 +54,7 @@ class Story:
     final: EvaluationDone | None
     stop_reason: StopReason
     gpu_seconds: float
+    started_from: StartedFrom | None = None
 
 
 def lineage(story: Story) -> dict[str, JsonValue]:
@@ -62,6 +74,7 @@ def lineage(story: Story) -> dict[str, JsonValue]:
         "guards": [guard.model_dump(mode="json") for guard in spec.guards or []],
         "prompts_sha256": prompts_hash(spec),
         "spec_hash": spec_hash(spec),
+        "started_from": asdict(story.started_from) if story.started_from else None,
         "seed": spec.seed,
         "evaluation_seeds": [*spec.evaluation.seeds],
         "steps": progress.step,
@@ -183,6 +196,7 @@ def _facts(story: Story) -> str:
     rows = [
         ("base model", f"{base_model}, licence {story.base_model.licence}"),
         *_variant_facts(story),
+        *_start_facts(story),
         (
             "rewards",
             ", ".join(_reward_fact(term) for term in spec.rewards),
@@ -207,7 +221,7 @@ def _facts(story: Story) -> str:
             f"{progress.reward_queries} in training, {progress.evaluation_queries} in evaluation",
         ),
         ("GPU-seconds", f"{story.gpu_seconds:.0f}"),
-        ("spec", f"`{progress.spec_hash}`"),
+        ("spec", f"`{spec_hash(spec)}`"),
         ("software", ", ".join(f"{name} {version}" for name, version in progress.versions.items())),
     ]
     return _table(["what", "value"], [list(row) for row in rows])
@@ -221,7 +235,7 @@ def _reward_fact(term: RewardTerm) -> str:
 
 def _steps_fact(story: Story) -> str:
     progress = story.progress
-    told = f"{progress.step} of {story.spec.budget.max_steps} (ended: {story.stop_reason})"
+    told = f"{progress.step} of {story.steps_asked} (ended: {story.stop_reason})"
     if progress.restored_step is None:
         return told
     return f"{told}; the adapter is that of step {progress.restored_step}, the last good evaluation"
@@ -233,6 +247,17 @@ def _variant_facts(story: Story) -> list[tuple[str, str]]:
         return []
     merged = f"`{story.spec.variant}`: {variant.title}, licence {variant.licence}"
     return [("variant", f"{merged}; the adapter belongs to it and not to the base model alone")]
+
+
+def _start_facts(story: Story) -> list[tuple[str, str]]:
+    start = story.started_from
+    if start is None:
+        return []
+    what = {
+        "weights": "its weights",
+        "full": "its full state: steps and queries count on from there",
+    }
+    return [("started from", f"`{start.name}`, {what[start.state]}")]
 
 
 def _evaluation(story: Story) -> str:

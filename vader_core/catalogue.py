@@ -246,6 +246,11 @@ class RewardRow(Strict):
         return self.weights.pinned_as if self.weights else ""
 
     @property
+    def fewest_frames(self) -> int:
+        """How many frames a video must have to be scored; what scores whole videos looks at movement."""
+        return max(self.min_frames, 2 if self.per == "video" else 1)
+
+    @property
     def reads_prompt(self) -> bool:
         """Whether the score can depend on the prompt's text; so it may for rewards from outside."""
         return self.kind not in _PROMPTLESS_KINDS

@@ -58,13 +58,13 @@ def newest_whole(root: Path, *, warn: Warn) -> Path | None:
     for leftover in root.glob("tmp-*"):
         shutil.rmtree(leftover)
     for _, folder in reversed(_by_step(root)):
-        damage = _damage(folder)
-        if damage is None:
+        found = damage(folder)
+        if found is None:
             return folder
         aside = folder.with_name(f"corrupt-{folder.name}")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
-        warn("checkpoint_corrupt", f"Checkpoint {folder.name} is not used: {damage}")
+        warn("checkpoint_corrupt", f"Checkpoint {folder.name} is not used: {found}")
     return None
 
 
@@ -79,7 +79,7 @@ def _by_step(root: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in matches if match)
 
 
-def _damage(folder: Path) -> str | None:
+def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, None when it is whole."""
     try:
         manifest = Manifest.model_validate_json((folder / _MANIFEST).read_bytes())

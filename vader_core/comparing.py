@@ -54,6 +54,7 @@ def evaluate_base(run: Run) -> PairScores:
             verdict=None,
             evaluation_queries=run.progress.evaluation_queries,
             seconds=run.progress.base_evaluation_s,
+            scores=run.evaluator.by_pair(scores),
         )
     )
     return scores
@@ -79,7 +80,7 @@ def evaluate_periodically(run: Run, base_scores: PairScores) -> None:
     )
     found = run.evaluator.compare(base_scores, scores)
     _record(run, scores, guards_held=all(guard.ok for guard in found.guards))
-    _report(run, found, kind="periodic", seconds=time.monotonic() - began)
+    _report(run, found, scores, kind="periodic", seconds=time.monotonic() - began)
     run.enter("training")
 
 
@@ -104,7 +105,7 @@ def evaluate_finally(run: Run, base_scores: PairScores) -> lines.EvaluationDone:
     )
     run.progress.evaluation_queries += scores.queries
     found = run.evaluator.compare(base_scores, scores, looks=run.progress.chosen_among)
-    line = _report(run, found, kind="final", seconds=time.monotonic() - began)
+    line = _report(run, found, scores, kind="final", seconds=time.monotonic() - began)
     if kept:
         before = dict(zip(run.evaluator.pairs, base_scores.total, strict=True))
         run.samples.publish_sheet(
@@ -153,7 +154,12 @@ def _record(run: Run, scores: PairScores, *, guards_held: bool) -> None:
 
 
 def _report(
-    run: Run, found: Comparison, *, kind: Literal["periodic", "final"], seconds: float
+    run: Run,
+    found: Comparison,
+    scores: PairScores,
+    *,
+    kind: Literal["periodic", "final"],
+    seconds: float,
 ) -> lines.EvaluationDone:
     line = lines.EvaluationDone(
         at=utc_now(),
@@ -170,6 +176,7 @@ def _report(
         adapter_step=run.progress.restored_step,
         evaluation_queries=run.progress.evaluation_queries,
         seconds=seconds,
+        scores=run.evaluator.by_pair(scores),
     )
     run.output.emit(line)
     return line

@@ -1,4 +1,4 @@
-"""One PNG that shows before and after: for each held-out pair the base row over the adapter row."""
+"""One PNG that shows before and after: for each prompt and seed the base row over the adapter row."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BETTER, _WORSE = (21, 128, 61), (185, 28, 28)
 
 @dataclass(frozen=True)
 class SheetRow:
-    """One held-out pair: its prompt, seed, both scores and the strips of both videos."""
+    """One pair: its prompt, seed, both scores where there are any, and the strips of both videos."""
 
     prompt: str
     seed: int
-    base_score: float
-    adapter_score: float
+    base_score: float | None
+    adapter_score: float | None
     base_strip: Path
     adapter_strip: Path
 
@@ -64,14 +64,21 @@ def _block(row: SheetRow) -> Image.Image:
     draw = ImageDraw.Draw(block)
     for number, text in enumerate(caption):
         draw.text((_MARGIN, number * line_height), text, font=_font(_CAPTION), fill=_INK)
-    ink = _BETTER if row.adapter_score >= row.base_score else _WORSE
-    labelled = [("base", row.base_score, _PALE), ("adapter", row.adapter_score, ink)]
+    labelled = [("base", row.base_score, _PALE), ("adapter", row.adapter_score, _ink(row))]
     for number, ((label, score, colour), strip) in enumerate(zip(labelled, strips, strict=True)):
         y = top + number * (_ROW_PIXELS + 4)
         draw.text((_MARGIN, y + 26), label, font=_font(_LABEL), fill=_INK)
-        draw.text((_MARGIN, y + 46), f"{score:.3f}", font=_font(_LABEL), fill=colour)
+        shown = "" if score is None else f"{score:.3f}"
+        draw.text((_MARGIN, y + 46), shown, font=_font(_LABEL), fill=colour)
         block.paste(strip, (_MARGIN + _LABEL_PIXELS, y))
     return block
+
+
+def _ink(row: SheetRow) -> tuple[int, int, int]:
+    """The colour of the adapter's score."""
+    if row.base_score is None or row.adapter_score is None:
+        return _PALE
+    return _BETTER if row.adapter_score >= row.base_score else _WORSE
 
 
 def _caption_lines(row: SheetRow, width: int) -> list[str]:

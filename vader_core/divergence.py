@@ -15,11 +15,13 @@ that far down cannot be bad luck: the videos have become something else.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
+from scipy import special
+
 from vader_core.errors import Diverged
-from vader_core.statistics import highest_plausible_deviation
 
 WINDOW_STEPS = 20
 OPENING_STEPS = 10
@@ -50,3 +52,16 @@ def check(
             "max_grad_norm, and start again.",
             step=step,
         )
+
+
+def highest_plausible_deviation(scores: Sequence[float]) -> float | None:
+    """The upper end of the one-sided 99 % interval of the scores' standard deviation.
+
+    None for fewer than two scores. (Chi-square interval of a normal variance.)
+    """
+    if len(scores) < 2:
+        return None
+    freedom = len(scores) - 1
+    # chdtri inverts the upper tail.
+    lowest_1_percent = float(special.chdtri(freedom, 0.99))
+    return statistics.stdev(scores) * math.sqrt(freedom / lowest_1_percent)

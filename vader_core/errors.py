@@ -9,6 +9,8 @@
     |- GradientNotFinite   a gradient gave NaN or infinity
     |- Diverged            the training reward fell far below the base model's
     |- CheckpointUnusable  a checkpoint was asked for and none is whole
+    |- StartUnusable       what the run is to start from does not fit or is broken
+    |- AdapterUnusable     the adapter to sample with does not fit or is broken
     |- StorageFull         the output folder cannot be written
     `- RewardBackendFailed a reward outside this process did not answer, or answered nonsense
 
@@ -91,6 +93,18 @@ class CheckpointUnusable(TrainerError):
     """A checkpoint was asked for and none is whole."""
 
     code, exit_status = "checkpoint_unusable", 15
+
+
+class StartUnusable(TrainerError):
+    """The adapter or state that the run is to start from does not fit or is broken."""
+
+    code, exit_status, fault, retryable = "start_unusable", 18, "user", False
+
+
+class AdapterUnusable(TrainerError):
+    """The adapter that videos are to be made with does not fit its base model or is broken."""
+
+    code, exit_status, fault, retryable = "adapter_unusable", 19, "user", False
 
 
 class StorageFull(TrainerError):

@@ -16,12 +16,12 @@ import torch
 from vader_core import frames, rollout, seeds
 from vader_core.base_models import BaseModel
 from vader_core.guard_rules import guard_result
-from vader_core.lines import GuardResult, PairsNeeded, RewardDifference
+from vader_core.lines import GuardResult, PairScore, PairsNeeded, RewardDifference
 from vader_core.objective import Objective
 from vader_core.pairs_needed import pairs_needed
 from vader_core.prompts import prompt_id, split
 from vader_core.rewards import require_finite
-from vader_core.spec import JobSpec, Prompt
+from vader_core.spec import JobSpec, Prompt, Video
 from vader_core.state import PairScores
 from vader_core.statistics import paired_difference, resolution
 
@@ -140,17 +140,20 @@ class Evaluator:
             _log.info("%d of %d videos evaluated", start + len(batch), len(pairs))
 
     def _generate(self, batch: list[Pair]) -> torch.Tensor:
-        video, base = self._spec.video, self._base
-        latents_BCfHW = rollout.generate(
-            rollout.Batch(
-                base,
-                base.conditions([pair.prompt for pair in batch], video),
-                noise(base, self._spec, [pair.generator("evaluation") for pair in batch]),
-                video,
-                [pair.generator("evaluation steps") for pair in batch],
+        chunk_frames = self._spec.method.decode_chunk_frames
+        return videos_of(batch, self._base, self._spec.video, chunk_frames=chunk_frames)
+
+    def by_pair(self, scores: PairScores) -> list[PairScore]:
+        """The scores of all pairs, each told with its prompt and seed."""
+        return [
+            PairScore(
+                prompt_id=pair.prompt_id,
+                seed=pair.seed,
+                score=scores.total[index],
+                rewards={name: values[index] for name, values in scores.rewards.items()},
             )
-        )
-        return decoded_whole(base, latents_BCfHW, self._spec)
+            for index, pair in enumerate(self.pairs)
+        ]
 
     def compare(self, before: PairScores, after: PairScores, *, looks: int = 1) -> Comparison:
         """The paired differences and the guards of two scorings of the same pairs.
@@ -207,17 +210,38 @@ class Evaluator:
         return max(of_terms, resolution([*before.total, *after.total]))
 
 
-def noise(base: BaseModel, spec: JobSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
+def videos_of(
+    pairs: Sequence[Pair], base: BaseModel, video: Video, *, chunk_frames: int
+) -> torch.Tensor:
+    """The pairs' videos (B, F, C, H, W) with whatever the base model's adapter is at the moment.
+
+    A pair always starts from the same noise.
+    """
+    latents_BCfHW = rollout.generate(
+        rollout.Batch(
+            base,
+            base.conditions([pair.prompt for pair in pairs], video),
+            noise(base, video, [pair.generator("evaluation") for pair in pairs]),
+            video,
+            [pair.generator("evaluation steps") for pair in pairs],
+        )
+    )
+    return decoded_whole(base, latents_BCfHW, video, chunk_frames=chunk_frames)
+
+
+def noise(base: BaseModel, video: Video, generators: Sequence[torch.Generator]) -> torch.Tensor:
     """Standard normal latents of `base.latents_shape` on the CPU, each video's from its own generator."""
-    shape = base.latents_shape(spec.video, batch=1)
+    shape = base.latents_shape(video, batch=1)
     return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
 
 
-def decoded_whole(base: BaseModel, latents_BCfHW: torch.Tensor, spec: JobSpec) -> torch.Tensor:
+def decoded_whole(
+    base: BaseModel, latents_BCfHW: torch.Tensor, video: Video, *, chunk_frames: int
+) -> torch.Tensor:
     """Every frame (B, F, C, H, W) of the videos, without a graph."""
-    every_BF = frames.every_frame(num_frames=spec.video.num_frames or 1, batch=len(latents_BCfHW))
+    every_BF = frames.every_frame(num_frames=video.num_frames or 1, batch=len(latents_BCfHW))
     with torch.no_grad():
-        return base.decode(latents_BCfHW, every_BF, chunk_frames=spec.method.decode_chunk_frames)
+        return base.decode(latents_BCfHW, every_BF, chunk_frames=chunk_frames)
 
 
 def mean(scores: PairScores) -> float:

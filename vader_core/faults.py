@@ -17,7 +17,8 @@ from vader_core.strict import Strict
 class Fault(Strict):
     """One thing that is wrong with a spec. `pointer` is an RFC 6901 JSON Pointer into it.
 
-    `nearest` holds the legal values closest to what was given, where there are such. `rests_on` are
+    `nearest` holds the legal values closest to what was given, where there are such. `line` (from 1) and
+    `byte_offset` tell where it stands in a body that is read by lines. `rests_on` are
     pointers to what else the fault is about: it says nothing where one of them is faulty itself.
     """
 
@@ -25,6 +26,8 @@ class Fault(Strict):
     code: str
     detail: str
     nearest: list[JsonValue] = []
+    line: int | None = None
+    byte_offset: int | None = None
     rests_on: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
 
     def means_something(self, dropped: Iterable[str]) -> bool:

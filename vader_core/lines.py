@@ -149,9 +149,19 @@ class Step(Line):
     figures: dict[str, float] = {}
 
 
+class PairScore(Strict):
+    """What one held-out prompt's video under one seed was scored: the weighted sum, and every reward by name."""
+
+    prompt_id: str
+    seed: int
+    score: float
+    rewards: dict[str, float] = {}
+
+
 class EvaluationDone(Line):
     """Scores of the held-out pairs. `difference` is of the weighted sum; it, the verdict and what
-    `pairs_needed` says are None for kind `base`. `adapter_step` is the step that the adapter is of where an
+    `pairs_needed` says are None for kind `base`. `scores` has every pair by itself, so that two runs can be
+    compared pair by pair. `adapter_step` is the step that the adapter is of where an
     early stop went back to an earlier one; None: it is the one of `step`."""
 
     type: Literal["evaluation"] = "evaluation"
@@ -167,6 +177,7 @@ class EvaluationDone(Line):
     adapter_step: int | None = None
     evaluation_queries: int
     seconds: float
+    scores: list[PairScore] = []
 
 
 class Sample(Line):
@@ -189,12 +200,22 @@ class Sheet(Line):
     file: File
 
 
+class Counters(Strict):
+    """What a run has used up to a step. They never go back."""
+
+    reward_queries: int = 0
+    evaluation_queries: int = 0
+    gpu_seconds: float = 0.0
+    wall_clock_s: float = 0.0
+
+
 class Checkpoint(Line):
     """A whole checkpoint folder; `files` are all its files, the manifest among them."""
 
     type: Literal["checkpoint"] = "checkpoint"
     path: str
     files: list[File]
+    counters: Counters
 
 
 class Warned(Line):
@@ -206,9 +227,12 @@ class Warned(Line):
 
 
 class Interrupted(Line):
-    """Stopped between steps by a signal; a checkpoint of this step was written. Exit status 3."""
+    """Stopped so that it can go on later; unless the base model's evaluation was still missing, a checkpoint
+    of this step was written. Exit status 3. `ceiling` is the one that was reached, where the budget says to
+    pause at it; None: a signal."""
 
     type: Literal["interrupted"] = "interrupted"
+    ceiling: StopReason | None = None
 
 
 class Done(Line):

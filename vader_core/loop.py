@@ -15,9 +15,10 @@ from vader_core.files import described_tree, replace_folder, write_synced
 from vader_core.lines import EvaluationDone, StopReason
 from vader_core.loading import loading_of
 from vader_core.methods.learner import StepResult
+from vader_core.opening import open_run
 from vader_core.order import Order
 from vader_core.output import Output
-from vader_core.run import Run, open_run
+from vader_core.run import Run
 from vader_core.state import PairScores
 from vader_core.stopping import StopFlag, Stopped
 
@@ -32,6 +33,9 @@ def train(order: Order, *, stop: StopFlag, output: Output) -> int:
         if run.progress.base_scores is not None:
             run.save()
         final = None
+        ceiling = end if end != "interrupted" and run.pauses_at(end) else None
+        if ceiling is not None:
+            end = "interrupted"
         if end == "early_stop":
             # After the checkpoint, which holds the adapter of the last step: resumed, it comes here again.
             run.go_back()
@@ -42,7 +46,8 @@ def train(order: Order, *, stop: StopFlag, output: Output) -> int:
         run.rescue()
         raise
     if end == "interrupted":
-        output.emit(lines.Interrupted(at=utc_now(), step=run.progress.step))
+        step = run.progress.step
+        output.emit(lines.Interrupted(at=utc_now(), step=step, ceiling=ceiling))
         return EXIT_INTERRUPTED
     _export(run, end, final)
     return EXIT_DONE
@@ -130,11 +135,21 @@ def _evaluate_at_the_end(run: Run, end: StopReason) -> tuple[End, EvaluationDone
         return asked.wish, None
 
 
+def _started_from(run: Run) -> card.StartedFrom | None:
+    """What the run started from: as the spec names it, or by its folder's name."""
+    start, named = run.order.start, run.spec.init_from
+    if start is None:
+        return None
+    given = named and (named.adapter or named.checkpoint)
+    return card.StartedFrom(given or start.folder.name, start.state)
+
+
 def _export(run: Run, stop_reason: StopReason, final: EvaluationDone | None) -> None:
     """Writes the adapter in all its formats with its card, and says that the run is done."""
     run.enter("exporting")
     story = card.Story(
         spec=run.spec,
+        steps_asked=run.present.budget.max_steps,
         base_model=run.bench.base.row,
         loading=loading_of(run.bench.base, run.bench.adapter, run.spec.video),
         progress=run.progress,
@@ -142,6 +157,7 @@ def _export(run: Run, stop_reason: StopReason, final: EvaluationDone | None) -> 
         final=final,
         stop_reason=stop_reason,
         gpu_seconds=run.clock.gpu_seconds,
+        started_from=_started_from(run),
     )
     staged = run.folder.adapter.with_name("tmp-adapter")
     shutil.rmtree(staged, ignore_errors=True)

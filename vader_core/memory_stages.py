@@ -110,7 +110,7 @@ def _online_stages(
         batch = _batch(base, spec, conditions, steps=1 + _STEPS_BEFORE)
         trajectory = rollout.record(batch)
         sampling = _peak(ledger)
-        frames_BFCHW = decoded_whole(base, trajectory.latents_BCfHW, spec)
+        frames_BFCHW = decoded_whole(base, trajectory.latents_BCfHW, spec.video, chunk_frames=chunk)
         decode = _peak(ledger)
         with torch.no_grad():
             for term in objective.reward.terms:

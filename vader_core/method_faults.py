@@ -193,6 +193,4 @@ def _frames_chosen(frames: Frames, num_frames: int) -> int:
 def _fewest(term: RewardTerm | Guard, catalogue: Catalogue) -> int:
     """The fewest frames that the reward of `term` can score."""
     row = find_row(term.reward, catalogue.rewards)
-    if row is None:
-        return 1
-    return max(row.min_frames, 2 if row.per == "video" else 1)
+    return 1 if row is None else row.fewest_frames

@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vader_core import checkpoints, lines
 from vader_core.catalogue import Catalogue
@@ -22,9 +23,18 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Start:
+    """A folder to start from: an adapter's (`weights`), or a checkpoint's of another run (`full`)."""
+
+    folder: Path
+    state: Literal["weights", "full"]
+
+
+@dataclass(frozen=True)
 class Order:
     """One call of the trainer. `spec` is resolved, `images` the folder of the prompts' first images;
-    `started` is the process's first `time.monotonic()`."""
+    `started` is the process's first `time.monotonic()`. `start` counts where there is no checkpoint of
+    the run itself."""
 
     spec: JobSpec
     catalogue: Catalogue
@@ -35,6 +45,7 @@ class Order:
     threads: int | None
     spent: Spent
     started: float
+    start: Start | None = None
 
 
 def storage_fault(error: Exception) -> StorageFull | None:

@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Sequence
 
 from vader_core.lines import PairsNeeded
+from vader_core.plan import FEWEST_PROMPTS
 from vader_core.statistics import (
-    FEWEST_PROMPTS,
     prompt_differences,
     rounding,
     student_half_width,

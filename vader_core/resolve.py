@@ -22,7 +22,7 @@ from vader_core.early_stop_faults import early_stop_faults, stop_setting_faults
 from vader_core.faults import Fault, InvalidSpec, salvage, shape_faults
 from vader_core.guard_rules import with_bound
 from vader_core.method_faults import method_faults
-from vader_core.prompts import split
+from vader_core.prompts import contradictions, split
 from vader_core.reward_faults import guard_faults, reward_faults
 from vader_core.row_faults import missing_weights, unknown_row
 from vader_core.setting_faults import setting_faults
@@ -88,7 +88,8 @@ def resolve(spec: JobSpec, catalogue: Catalogue, prompts: list[Prompt]) -> JobSp
     if base_model is None:
         raise InvalidSpec(faults)
     faults += missing_weights(base_model, "base model", "/base_model")
-    faults += variant_faults(spec, base_model) + image_faults(spec, base_model, prompts)
+    faults += variant_faults(spec.variant, spec.video, base_model)
+    faults += image_faults(spec, base_model, prompts)
     video = with_defaults(spec.video, base_model, spec.variant)
     faults += size_faults(video, base_model) + step_faults(video, base_model)
     faults += method_faults(spec, video, base_model, catalogue)
@@ -164,7 +165,7 @@ def _prompt_faults(spec: JobSpec, prompts: list[Prompt]) -> list[Fault]:
     training, heldout = split(prompts, spec.prompts.heldout_fraction)
     sides: list[tuple[str, list[Prompt]]] = [("training", training), ("held-out", heldout)]
     advice = "Mark prompts with `heldout` or change `heldout_fraction`."
-    return [
+    missing = [
         Fault(
             pointer=pointer,
             code=f"no_{side.replace('-', '')}_prompts",
@@ -172,4 +173,21 @@ def _prompt_faults(spec: JobSpec, prompts: list[Prompt]) -> list[Fault]:
         )
         for side, members in sides
         if not members
+    ]
+    # A stored set was refused where it contradicts itself.
+    return [*missing, *both_sides_faults(spec.prompts.inline or [], pointer)]
+
+
+def both_sides_faults(prompts: list[Prompt], pointer: str) -> list[Fault]:
+    """Prompts that are marked for training and, written alike, for the held-out side.
+
+    `pointer` is that of the list.
+    """
+    detail = (
+        "The same prompt is marked for training and as held out: it would be judged by what it was "
+        "trained on. Spaces and case make no difference."
+    )
+    return [
+        Fault(pointer=f"{pointer}/{index}/heldout", code="prompt_on_both_sides", detail=detail)
+        for index in contradictions(prompts)
     ]

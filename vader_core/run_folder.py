@@ -7,6 +7,7 @@ samples/             <pair>-<role>.mp4, and the base row of each pair for the sh
 sheet.png            base row over adapter row for each kept pair
 adapter/             the finished adapter
 stop.json            written by whoever wants the run to stop (vader_core.stopping)
+budget.json          written by whoever changes the budget (vader_core.present_budget)
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from vader_core.errors import SpecUnusable
 from vader_core.files import write_whole
 from vader_core.spec import JobSpec
+
+BUDGET_FILE = "budget.json"
 
 
 class RunFolder:
@@ -30,6 +33,7 @@ class RunFolder:
         self.sheet = root / "sheet.png"
         self.adapter = root / "adapter"
         self.stop_file = root / "stop.json"
+        self.budget_file = root / BUDGET_FILE
 
     def prepare(self, spec: JobSpec, *, resume: bool) -> None:
         """Makes the folders and writes the spec. Raises `SpecUnusable` when a run is there already

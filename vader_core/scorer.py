@@ -6,26 +6,36 @@ Letters: B videos, F frames, C = 3 channels, H and W pixels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
 from vader_core import rewards
 from vader_core.catalogue import RewardRow
 from vader_core.devices import Compute, pick
-from vader_core.errors import OutOfMemory, TrainerError
+from vader_core.errors import TrainerError
+from vader_core.library_errors import as_trainer_error
 from vader_core.rewards import Reward
-from vader_core.scoring import ScoreRequest, ScoreResult, Unscored, VideoFile, VideoScore
+from vader_core.scoring import ScoreRequest, ScoreResult, Unscored, VideoScore
 from vader_core.spec import Prompt, RewardTerm
 from vader_core.video_reading import MAX_PIXELS, VideoUnusable, read_video
 
 _log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 4
-# What torch says when the host has no memory left; it has no class of its own for that.
-_HOST_MEMORY = "can't allocate memory"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A video to score and the prompt that it shows. `frames` gives RGB bytes (F, H, W, C) and may raise
+    `VideoUnusable`."""
+
+    prompt: Prompt
+    frames: Callable[[], np.ndarray]
 
 
 def score(
@@ -37,74 +47,78 @@ def score(
     """
     if threads is not None:
         torch.set_num_threads(threads)
+    videos = [
+        Shown(
+            Prompt(prompt=video.prompt, target=video.target),
+            partial(read_video, folder / video.file),
+        )
+        for video in request.videos
+    ]
     try:
         compute = pick(device, "fp32")
-        term = RewardTerm(reward=row.id, params=request.params)
-        scorer = _Scorer(rewards.load(term, row, compute), compute, folder)
-        with torch.no_grad():
-            scores = scorer.scores(request.videos)
+        scores = scores_of(videos, row, request.params, compute)
     except TrainerError:
         raise
     except Exception as error:
         _log.exception("Nothing was scored.")
-        raise _as_trainer_error(error) from error
+        less = "Score fewer, shorter or smaller videos."
+        raise as_trainer_error(error, of="scorer", need_less=less) from error
     name = f"{row.id}@{row.version}"
     return ScoreResult(reward=name, scores=scores, device=compute.device.type, seconds=0.0)
 
 
-def _as_trainer_error(error: Exception) -> TrainerError:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _HOST_MEMORY in str(error):
-        hint = "Score fewer, shorter or smaller videos."
-        return OutOfMemory(f"Memory is used up: {error}", hint=hint)
-    return TrainerError(
-        f"{type(error).__name__}: {error}",
-        hint="This is a fault of the scorer; its log has the whole story.",
-    )
+def scores_of(
+    videos: Sequence[Shown], row: RewardRow, params: Mapping[str, JsonValue], compute: Compute
+) -> list[VideoScore]:
+    """The videos' scores by the reward of `row`, in their order. Raises as `rewards.load` does."""
+    term = RewardTerm(reward=row.id, params=dict(params))
+    scorer = _Scorer(rewards.load(term, row, compute), compute)
+    with torch.no_grad():
+        return scorer.scores(videos)
 
 
 @dataclass(frozen=True)
 class _Scorer:
     reward: Reward
     compute: Compute
-    folder: Path
 
-    def scores(self, videos: Sequence[VideoFile]) -> list[VideoScore]:
+    def scores(self, videos: Sequence[Shown]) -> list[VideoScore]:
         if self.reward.row.per != "group":
             return [self._alone(video) for video in videos]
         scored: dict[int, VideoScore] = {}
-        for prompt in dict.fromkeys(video.prompt for video in videos):
-            members = {i: video for i, video in enumerate(videos) if video.prompt == prompt}
+        for text in dict.fromkeys(video.prompt.prompt for video in videos):
+            members = {i: video for i, video in enumerate(videos) if video.prompt.prompt == text}
             scored |= self._together(members)
         return [scored[i] for i in range(len(videos))]
 
-    def _alone(self, video: VideoFile) -> VideoScore:
+    def _alone(self, video: Shown) -> VideoScore:
         try:
-            frames_FHWC = read_video(self.folder / video.file)
+            frames_FHWC = video.frames()
             if self.reward.row.per != "frame" and len(frames_FHWC) < 2:
                 return _unscored(
                     "too_few_frames", "This reward looks at movement: one frame has none."
                 )
-            return _scored(self._in_parts(frames_FHWC, video))
+            return _scored(self._in_parts(frames_FHWC, video.prompt))
         except VideoUnusable as error:
             return _unscored(error.code, error.message)
         except ValueError as error:
             # What rewards say of a video or a target that they have no score for.
             return _unscored("not_scored", str(error))
 
-    def _in_parts(self, frames_FHWC: np.ndarray, video: VideoFile) -> float:
+    def _in_parts(self, frames_FHWC: np.ndarray, prompt: Prompt) -> float:
         """The score of a whole video; only the frames of one part are ever floating-point numbers."""
         return sum(
-            part.share * self._score([frames_FHWC[part.frames]], [video])[0]
+            part.share * self._score([frames_FHWC[part.frames]], [prompt])[0]
             for part in rewards.parts(self.reward.row, len(frames_FHWC), FRAMES_AT_ONCE)
         )
 
-    def _together(self, members: dict[int, VideoFile]) -> dict[int, VideoScore]:
-        """The scores of the videos of one prompt, by their place in the request."""
+    def _together(self, members: dict[int, Shown]) -> dict[int, VideoScore]:
+        """The scores of the videos of one prompt, by their place among all."""
         scored: dict[int, VideoScore] = {}
         read: dict[int, np.ndarray] = {}
         for i, video in members.items():
             try:
-                read[i] = read_video(self.folder / video.file)
+                read[i] = video.frames()
             except VideoUnusable as error:
                 scored[i] = _unscored(error.code, error.message)
             if sum(frames.size for frames in read.values()) > 3 * MAX_PIXELS:
@@ -114,15 +128,14 @@ class _Scorer:
         if reason is not None:
             return scored | {i: VideoScore(score=None, reason=reason) for i in read}
         try:
-            values = self._score(list(read.values()), [members[i] for i in read])
+            values = self._score(list(read.values()), [members[i].prompt for i in read])
         except ValueError as error:
             return scored | {i: _unscored("not_scored", str(error)) for i in read}
         return scored | {i: _scored(value) for i, value in zip(read, values, strict=True)}
 
-    def _score(self, videos: Sequence[np.ndarray], asked: Sequence[VideoFile]) -> list[float]:
+    def _score(self, videos: Sequence[np.ndarray], prompts: Sequence[Prompt]) -> list[float]:
         frames_BFHWC = torch.from_numpy(np.stack(videos)).to(self.compute.device)
         frames_BFCHW = frames_BFHWC.movedim(-1, 2).to(self.compute.precise_dtype) / 255
-        prompts = [Prompt(prompt=one.prompt, target=one.target) for one in asked]
         values: list[float] = self.reward.score(frames_BFCHW, prompts).tolist()
         return values
 

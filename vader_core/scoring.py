@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field, JsonValue
 
 from vader_core.catalogue import RewardRow
+from vader_core.failure import Answer
 from vader_core.faults import Fault
 from vader_core.reward_faults import param_faults, target_fault
 from vader_core.row_faults import missing_weights
@@ -59,21 +59,8 @@ class ScoreResult(Strict):
     seconds: float
 
 
-class ScoreFailure(Strict):
-    """Why nothing could be scored (`vader_core.errors`)."""
-
-    code: str
-    message: str
-    hint: str
-    fault: Literal["user", "platform"]
-    retryable: bool
-
-
-class ScoreOutput(Strict):
-    """What the command `score` writes: one of the two."""
-
-    result: ScoreResult | None = None
-    error: ScoreFailure | None = None
+class ScoreOutput(Answer[ScoreResult]):
+    """What the command `score` writes."""
 
 
 def scoring_faults(

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Field, JsonValue, StrictBool, field_validator, model_validator
 
 from vader_core.method_spec import Method, RewardGradient
+from vader_core.moment import Moment
 from vader_core.strict import Strict
+
+MONEY_PLACES = 6
+MOST_LABELS = 50
+LabelName = Annotated[str, Field(max_length=64)]
+LabelValue = Annotated[str, Field(max_length=200)]
 
 
 class Adapter(Strict):
@@ -70,20 +75,23 @@ class Guard(Strict):
 class Prompt(Strict):
     """One prompt. `target` is the label a classifying reward looks for, such as "moving left".
 
-    `heldout` fixes the side; left out, a hash of the text and the image decides
-    (`vader_core.prompts.split`). `image`
-    names the first image, for base models that go from image to video: a file of the trainer's image
-    folder, or an uploaded image of the project.
+    `heldout` fixes the side; left out, a hash of the text (whatever its case and spaces) and the image
+    decides (`vader_core.prompts.split`). `image` names the first image, for base models that go from
+    image to video: a file of the trainer's image folder, or an uploaded image of the project.
     """
 
     prompt: str = Field(min_length=1, max_length=2000, pattern=r"\S")
     target: str | None = Field(default=None, min_length=1, max_length=200)
-    heldout: bool | None = None
+    heldout: StrictBool | None = None
     image: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$")
 
 
 class Prompts(Strict):
-    """Either the id of a stored prompt set or the prompts themselves."""
+    """Either a stored prompt set or the prompts themselves.
+
+    `prompt_set` is its id ("ps_...", "ps_...@v2") or its name: "shapes" for the newest version there is,
+    "shapes@v2" for one. A resolved spec names id and version.
+    """
 
     prompt_set: str | None = None
     inline: list[Prompt] | None = Field(default=None, min_length=1, max_length=10_000)
@@ -108,10 +116,14 @@ class Video(Strict):
     negative_prompt: str = ""
 
 
-class Money(Strict):
-    """An amount as a decimal string and an ISO 4217 currency."""
+Seconds = Annotated[float, Field(ge=1e-3)]
+"""A ceiling: less than a millisecond is none, and what is used is told as a part of it."""
 
-    amount: Decimal = Field(gt=0)
+
+class Money(Strict):
+    """An amount as a decimal string, in parts no smaller than a millionth, and an ISO 4217 currency."""
+
+    amount: Decimal = Field(gt=0, decimal_places=MONEY_PLACES)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
 
 
@@ -124,19 +136,12 @@ class Budget(Strict):
 
     max_steps: int = Field(ge=1)
     max_reward_queries: int | None = Field(default=None, ge=1)
-    max_gpu_seconds: float | None = Field(default=None, gt=0)
-    max_wall_clock_s: float | None = Field(default=None, gt=0)
-    deadline_at: datetime | None = None
-    max_queue_s: float | None = Field(default=None, gt=0)
+    max_gpu_seconds: Seconds | None = None
+    max_wall_clock_s: Seconds | None = None
+    deadline_at: Moment | None = None
+    max_queue_s: Seconds | None = None
     max_cost: Money | None = None
-    on_exhausted: Literal["finish"] = "finish"
-
-    @field_validator("deadline_at")
-    @classmethod
-    def _deadline_has_a_zone(cls, deadline: datetime | None) -> datetime | None:
-        if deadline is not None and deadline.tzinfo is None:
-            raise ValueError("`deadline_at` needs a time zone, for example 2026-11-24T06:00:00Z")
-        return deadline
+    on_exhausted: Literal["finish", "pause"] = "finish"
 
 
 class Checkpoints(Strict):
@@ -193,6 +198,27 @@ class EarlyStop(Strict):
         return self.metric != "heldout_reward"
 
 
+class InitFrom(Strict):
+    """Where training starts from, instead of the base model without an adapter.
+
+    `adapter` (its id, or `@alias`) gives its weights. `checkpoint` gives its adapter's weights, or with
+    `state` full everything: optimiser, step count and what was spent, so that a run goes on as if it had
+    never ended.
+    """
+
+    adapter: str | None = None
+    checkpoint: str | None = None
+    state: Literal["weights", "full"] = "weights"
+
+    @model_validator(mode="after")
+    def _one_start(self) -> InitFrom:
+        if (self.adapter is None) == (self.checkpoint is None):
+            raise ValueError("give one of `adapter` and `checkpoint`")
+        if self.adapter is not None and self.state == "full":
+            raise ValueError("an adapter has weights only: `state` full needs a `checkpoint`")
+        return self
+
+
 class JobSpec(Strict):
     """One alignment job.
 
@@ -214,9 +240,10 @@ class JobSpec(Strict):
     checkpoints: Checkpoints = Checkpoints()
     evaluation: Evaluation = Evaluation()
     early_stop: EarlyStop | None = None
+    init_from: InitFrom | None = None
     seed: int = Field(default=0, ge=0, lt=2**63)
     priority: Literal["low", "normal", "high"] = "normal"
-    labels: dict[str, Annotated[str, Field(max_length=200)]] = {}
+    labels: Annotated[dict[LabelName, LabelValue], Field(max_length=MOST_LABELS)] = {}
 
 
 def spec_hash(spec: JobSpec) -> str:

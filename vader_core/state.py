@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from vader_core.divergence import OPENING_STEPS, WINDOW_STEPS
+from vader_core.lines import Counters
 
 # How many of the last steps' durations say how long the next one may take.
 _TIMED_STEPS = 5
@@ -50,6 +51,7 @@ class Evaluated(BaseModel):
 class TrainState(BaseModel):
     """Counters and histories of a run; state.json of a checkpoint.
 
+    The hashes say which specs may go on from it (`vader_core.training_hash`).
     `scales` are those of the rewards that are scaled by the base model's spread. `evaluations` are the
     periodic ones, the base model's at step 0 first. Two fields are set when an early stop goes back to an
     earlier adapter, after the last checkpoint: `restored_step` is its step, `chosen_among` the number of
@@ -59,7 +61,8 @@ class TrainState(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    spec_hash: str
+    training_hash: str
+    continuation_hash: str
     versions: dict[str, str]
     step: int = 0
     reward_queries: int = 0
@@ -86,6 +89,16 @@ class TrainState(BaseModel):
         self.opening_rewards = [*self.opening_rewards, reward][:OPENING_STEPS]
         self.recent_rewards = [*self.recent_rewards, reward][-WINDOW_STEPS:]
         self.recent_step_seconds = [*self.recent_step_seconds, seconds][-_TIMED_STEPS:]
+
+    @property
+    def counters(self) -> Counters:
+        """What was used so far."""
+        return Counters(
+            reward_queries=self.reward_queries,
+            evaluation_queries=self.evaluation_queries,
+            gpu_seconds=self.gpu_seconds,
+            wall_clock_s=self.wall_clock_s,
+        )
 
     def evaluation_due(self, every_steps: int | None) -> bool:
         """Whether a periodic evaluation belongs to this step and is still missing."""

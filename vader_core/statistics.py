@@ -21,11 +21,10 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from scipy import special
-
+from vader_core import student
 from vader_core.lines import RewardDifference, Verdict
+from vader_core.plan import FEWEST_PROMPTS
 
-FEWEST_PROMPTS = 3
 _ERROR_RATE = 0.05
 _ONE_OBSERVATION = 9.68
 # Eight times float32's relative step, for scores that are sums of a few float32 numbers.
@@ -103,8 +102,45 @@ def _half_width(differences: Sequence[float], *, alike_within: float, looks: int
 
 def student_half_width(spread: float, count: int, *, looks: int = 1) -> float:
     """Half the interval of the mean of `count` (at least 2) observations with the deviation `spread`."""
-    quantile = float(special.stdtrit(count - 1, 1 - _ERROR_RATE / looks / 2))
+    quantile = student.quantile(count - 1, 1 - _ERROR_RATE / looks / 2)
     return quantile * spread / math.sqrt(count)
+
+
+def unpaired_difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    first_prompts: Sequence[str],
+    second_prompts: Sequence[str],
+    resolution: float = 0.0,
+) -> RewardDifference | None:
+    """second - first with Welch's 95 % interval, for scores of different prompts or seeds.
+
+    Every prompt's mean is one observation. None where one side has fewer than two prompts, or no spread
+    at all on either side: nothing then says how far luck reaches.
+    """
+    before, after = _prompt_means(first, first_prompts), _prompt_means(second, second_prompts)
+    if min(len(before), len(after)) < 2:
+        return None
+    parts = [statistics.variance(means) / len(means) for means in (before, after)]
+    if sum(parts) <= rounding([*first, *second]) ** 2:
+        return None
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(means) - 1) for part, means in zip(parts, (before, after), strict=True)
+    )
+    half = student.quantile(freedom, 1 - _ERROR_RATE / 2) * math.sqrt(sum(parts))
+    delta = statistics.fmean(after) - statistics.fmean(before)
+    return RewardDifference(
+        base=statistics.fmean(before),
+        adapter=statistics.fmean(after),
+        delta=delta,
+        delta_ci95=(delta - half, delta + half),
+        resolution=resolution,
+    )
+
+
+def _prompt_means(scores: Sequence[float], prompt_ids: Sequence[str]) -> list[float]:
+    return prompt_differences([0.0] * len(scores), scores, prompt_ids=prompt_ids)
 
 
 def verdict(difference: RewardDifference) -> Verdict:
@@ -115,16 +151,3 @@ def verdict(difference: RewardDifference) -> Verdict:
     if low > 0:
         return "improved"
     return "worse" if high < 0 else "no_clear_difference"
-
-
-def highest_plausible_deviation(scores: Sequence[float]) -> float | None:
-    """The upper end of the one-sided 99 % interval of the scores' standard deviation.
-
-    None for fewer than two scores. (Chi-square interval of a normal variance.)
-    """
-    if len(scores) < 2:
-        return None
-    freedom = len(scores) - 1
-    # chdtri inverts the upper tail.
-    lowest_1_percent = float(special.chdtri(freedom, 0.99))
-    return statistics.stdev(scores) * math.sqrt(freedom / lowest_1_percent)

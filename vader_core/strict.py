@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+_NUMBERS = ("int", "float")
+# What stands there is no part of how values are read.
+_NOT_READ = ("metadata", "serialization")
+
+
+def _without_booleans(part: Any) -> Any:
+    if isinstance(part, list | tuple):
+        return type(part)(_without_booleans(member) for member in part)
+    if not isinstance(part, dict):
+        return part
+    read = {
+        name: member if name in _NOT_READ else _without_booleans(member)
+        for name, member in part.items()
+    }
+    if part.get("type") not in _NUMBERS:
+        return read
+    fault: Any = f"{part['type']}_type"
+
+    def refuse_boolean(value: Any) -> Any:
+        if isinstance(value, bool):
+            raise PydanticKnownError(fault)
+        return value
+
+    number: Any = read
+    return core_schema.no_info_before_validator_function(refuse_boolean, number)
 
 
 class Strict(BaseModel):
-    """Refuses unknown fields and cannot be changed after it was checked."""
+    """Refuses unknown fields, and true and false for numbers. Cannot be changed after it was checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /
+    ) -> CoreSchema:
+        """As pydantic makes it, but for booleans: it would take them for 0 and 1."""
+        schema: CoreSchema = _without_booleans(handler(source))
+        return schema

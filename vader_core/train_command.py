@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 
 import diffusers
-import torch
 import transformers
 
-from vader_core.errors import OutOfMemory, TrainerError
+from vader_core.errors import TrainerError
+from vader_core.library_errors import as_trainer_error
 from vader_core.loop import train
-from vader_core.order import Order, fail, storage_fault
+from vader_core.order import Order, fail
 from vader_core.output import Output
 from vader_core.stopping import StopFlag
 
-# What torch says when the host has no memory left; it has no class of its own for that.
-_HOST_MEMORY = "can't allocate memory"
+_NEED_LESS = (
+    "Lower method.batch_size, method.decode_chunk_frames, the video's size or num_frames, or switch "
+    "gradient_checkpointing on."
+)
 
 _log = logging.getLogger(__name__)
 
@@ -31,18 +33,5 @@ def run(order: Order, *, stop: StopFlag, output: Output) -> int:
         return fail(error, output, order.folder)
     except Exception as error:
         _log.exception("The run ends.")
-        return fail(as_trainer_error(error), output, order.folder)
-
-
-def as_trainer_error(error: Exception) -> TrainerError:
-    """The trainer's own error for what the libraries below raise."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _HOST_MEMORY in str(error):
-        return OutOfMemory(
-            f"Memory is used up: {error}",
-            hint="Lower method.batch_size, method.decode_chunk_frames, the video's size or "
-            "num_frames, or switch gradient_checkpointing on.",
-        )
-    return storage_fault(error) or TrainerError(
-        f"{type(error).__name__}: {error}",
-        hint="This is a fault of the trainer; its log has the whole story.",
-    )
+        known = as_trainer_error(error, of="trainer", need_less=_NEED_LESS)
+        return fail(known, output, order.folder)

@@ -10,6 +10,8 @@ The price: a busy worker does not answer `celery inspect ping`. Its sign of life
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import signals
 
 from domain import queue
@@ -17,6 +19,12 @@ from worker import tasks
 
 app = queue.app()
 app.conf.update(worker_pool="solo", worker_redirect_stdouts=False)
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def hear_own_bells(instance: Any, **_about: object) -> None:
+    """The worker listens to a queue of its own, too, where the sweeper tries whether it hears."""
+    instance.app.amqp.queues.select_add(queue.own_queue(tasks.duty.worker), auto_delete=True)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]

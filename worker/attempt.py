@@ -12,14 +12,16 @@ from domain.claims import Claim
 from domain.settings import Settings, trainer_environment
 from domain.store import ObjectStore
 from vader_core.lines import AnyLine, Checkpoint
-from worker import orphans
+from worker import oom, orphans
 from worker.conclude import conclude, unexpected
 from worker.first_images import ImageLost, fetch_images
 from worker.forward import Forwarder
 from worker.lease import Lease, LeaseLost
 from worker.limits import Patience
+from worker.live_log import LiveLog
 from worker.outcome import Ending, judge
 from worker.resume import fetch_checkpoint
+from worker.starts import StartLost, fetch_start
 from worker.stopping import Stopping
 from worker.trainer_process import TrainerProcess
 from worker.transcript import Transcript
@@ -71,29 +73,36 @@ class Attempt:
                     self._claim, self._space, self._around.store, give_up=lambda: self._lease.lost
                 )
                 checkpoint = self._fetch_checkpoint(forwarder)
+                start = [] if checkpoint else self._fetch_start()
                 with self._uploads(forwarder) as uploads:
-                    ending = self._train(checkpoint, forwarder, uploads)
+                    with LiveLog(self._lease, self._space.log):
+                        ending = self._train(checkpoint, start, forwarder, uploads)
                     forwarder.finish()
                     uploads.store_log(self._space.log)
                     conclude(judge(ending), lease=self._lease, uploads=uploads)
         except LeaseLost:
             raise
-        except ImageLost as lost:
+        except (ImageLost, StartLost) as lost:
             self._lease.write(claims.fail_attempt, error=lost.error)
         except Exception as error:
             log.exception("%s could not be carried through", self._lease.name)
             self._lease.write(claims.fail_attempt, error=unexpected(error))
 
     def _train(
-        self, checkpoint: Checkpoint | None, forwarder: Forwarder, uploads: Uploads
+        self,
+        checkpoint: Checkpoint | None,
+        start: list[str],
+        forwarder: Forwarder,
+        uploads: Uploads,
     ) -> Ending:
         """Runs the trainer to its end and stores what it announced on the way."""
         patience = Patience(self._settings.hang_min_s)
         transcript = Transcript(
             checkpoint=checkpoint, forwarder=forwarder, uploads=uploads, patience=patience
         )
+        oom_kills = oom.kills()
         trainer = TrainerProcess(
-            self._command(resume=checkpoint is not None),
+            [*self._command(resume=checkpoint is not None), *start],
             folder=self._space.run,
             log_path=self._space.log,
             environment=trainer_environment(),
@@ -124,7 +133,10 @@ class Attempt:
             last_step=transcript.last_step,
             done=transcript.done,
             failed=transcript.failed,
+            interrupted=transcript.interrupted,
             checkpoint=transcript.checkpoint,
+            pauses_at_ceilings=stopping.pauses_at_ceilings,
+            oom_kills=None if oom_kills is None else (oom.kills() or 0) - oom_kills,
         )
 
     def _command(self, *, resume: bool) -> list[str]:
@@ -158,6 +170,11 @@ class Attempt:
             self._around.store,
             give_up=lambda: self._lease.lost,
             warn=forwarder.warn,
+        )
+
+    def _fetch_start(self) -> list[str]:
+        return fetch_start(
+            self._claim, self._space, self._around.store, give_up=lambda: self._lease.lost
         )
 
     def _uploads(self, forwarder: Forwarder) -> Uploads:

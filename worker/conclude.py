@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from domain import claims, progress
-from domain.claims import JobError
 from domain.errors import ChecksumMismatch, InvalidTransition, Unavailable
+from domain.job_errors import JobError
 from domain.job_status import Status
 from vader_core.lines import Done
 from worker.lease import Lease
-from worker.outcome import Broken, Cancelled, Outcome, Released, Succeeded
+from worker.outcome import Broken, Cancelled, Outcome, Paused, Released, Succeeded
 from worker.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ def conclude(outcome: Outcome, *, lease: Lease, uploads: Uploads) -> None:
                 if outcome.done is not None:
                     uploads.publish_adapter(outcome.done)
                 _cancel(lease)
+            case Paused():
+                lease.write(claims.pause, reason=outcome.reason)
             case Released():
                 lease.write(claims.release, reason=outcome.reason)
             case Broken():

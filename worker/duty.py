@@ -14,18 +14,25 @@ from domain.errors import Unavailable
 from domain.ids import to_public
 from domain.settings import get_settings
 from domain.store import open_store
+from domain.workers import WorkerKind
 from worker import hardware, orphans, workspace
 from worker.attempt import Attempt, Surroundings
 
 log = logging.getLogger(__name__)
+EXIT_DEAF = 75
+"""sysexits.h: EX_TEMPFAIL."""
 
 
 class Duty:
     """One per process. Everything but the sign of life happens in the thread that Celery runs tasks in."""
 
+    kind: WorkerKind = "training"
+    """What this kind of worker works at."""
+
     def __init__(self) -> None:
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
         self._drain = threading.Event()
+        self._busy = threading.Lock()
 
     def begin(self) -> None:
         """Clears away what a worker that died here left, shows that this one lives, and looks for work."""
@@ -46,14 +53,21 @@ class Duty:
         """Claims and runs jobs until none waits. A bell that nobody needed ends here, quietly."""
         ran = 0
         try:
-            with db.transaction() as session:
-                workers.canary(session, worker=self.worker)
-            while not self._drain.is_set() and self.run_one():
-                ran += 1
+            with self._busy:
+                self._heard()
+                while not self._drain.is_set() and self.run_one():
+                    ran += 1
+                if ran:
+                    # Bells that rang meanwhile have expired unheard: from here on they count again.
+                    self._heard()
         except Unavailable as away:
             log.warning("no look at the queue: %s The sweeper will ring again.", away)
         if not ran:
             log.info("nothing to do for the bell of %s", bell or "(any)")
+
+    def _heard(self) -> None:
+        with db.transaction() as session:
+            workers.heard(session, worker=self.worker)
 
     def around(self) -> Surroundings:
         """What the next attempt works with."""
@@ -86,8 +100,32 @@ class Duty:
         while True:
             try:
                 with db.transaction() as session:
-                    workers.beat(session, worker=self.worker, hardware=hardware.describe())
+                    workers.beat(
+                        session,
+                        worker=self.worker,
+                        hardware=hardware.describe(),
+                        kind=self.kind,
+                    )
+                self._end_if_deaf()
             except Unavailable:
                 log.warning("no sign of life: the database is away")
             if self._drain.wait(every_s):
                 return
+
+    def _end_if_deaf(self) -> None:
+        """Ends this process when it waits for bells that do not reach it: whoever started it starts another.
+
+        A broker's connection can break without a sound. An attempt that runs is never ended by this.
+        """
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            with db.read() as session:
+                deaf = workers.is_deaf(session, worker=self.worker)
+            if deaf:
+                log.error(
+                    "no bell has reached this worker for minutes: it ends, to be started again"
+                )
+                os._exit(EXIT_DEAF)
+        finally:
+            self._busy.release()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from domain.claims import Claim, JobError
+from domain.claims import Claim
 from domain.errors import ArtifactExpired, ChecksumMismatch
+from domain.job_errors import JobError
 from domain.store import ObjectStore
 from worker import transfer
 from worker.workspace import Workspace

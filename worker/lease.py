@@ -84,6 +84,11 @@ class Lease:
         wish = self._wish
         return wish if wish is not None and wish.cancel_requested else None
 
+    @property
+    def wishes(self) -> claims.Heartbeat | None:
+        """What the job's record last said; None before the first look."""
+        return self._wish
+
     def when_lost(self, stop: Callable[[], None]) -> None:
         """`stop` is called from a thread of the lease when it is lost; now, if it is lost already."""
         self._on_lost = stop
@@ -126,7 +131,7 @@ class Lease:
 
     def _ask(self, *, beat: bool) -> None:
         with db.transaction() as session:
-            ask = claims.heartbeat if beat else claims.cancel_asked
+            ask = claims.heartbeat if beat else claims.wishes
             self._wish = ask(session, job_id=self.job_id, attempt=self.attempt)
 
     def _watch(self) -> None:

@@ -12,23 +12,26 @@ from datetime import datetime
 from typing import Literal
 
 from domain.claims import Claim
+from vader_core.present_budget import Ceilings
 
 Ceiling = Literal["gpu_seconds", "wall_clock", "deadline", "cost"]
 HANG_STEPS = 20
 _REMEMBERED_STEPS = 101
 
 
-def passed_ceiling(claim: Claim, *, elapsed_s: float, now: datetime) -> Ceiling | None:
-    """The ceiling that this attempt has passed, `elapsed_s` after its trainer was started.
+def passed_ceiling(
+    claim: Claim, ceilings: Ceilings, *, elapsed_s: float, now: datetime
+) -> Ceiling | None:
+    """The one of the present `ceilings` that this attempt has passed, `elapsed_s` after its trainer's start.
 
     A trainer holds one device for as long as it runs.
     """
-    budget = claim.spec.budget
+    budget = ceilings.budget
     gpu_seconds = claim.spent_gpu_seconds + elapsed_s
     limits: list[tuple[Ceiling, float | None, float]] = [
         ("gpu_seconds", budget.max_gpu_seconds, gpu_seconds),
         ("wall_clock", budget.max_wall_clock_s, claim.spent_wall_clock_s + elapsed_s),
-        ("cost", claim.cost_gpu_seconds, gpu_seconds),
+        ("cost", ceilings.cost_gpu_seconds, gpu_seconds),
     ]
     for ceiling, limit, used in limits:
         if limit is not None and used >= limit:

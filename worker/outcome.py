@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from domain.claims import JobError
-from vader_core.lines import Checkpoint, Done, Failed, Step, StopReason
+from domain.job_errors import JobError
+from vader_core.lines import Checkpoint, Done, Failed, Interrupted, Step, StopReason
 from worker.stopping import Cause
 
 _KILLED = 128
@@ -14,7 +14,11 @@ _KILLED = 128
 
 @dataclass(frozen=True)
 class Ending:
-    """How a trainer ended. `checkpoint` is the newest whole one, also of an earlier attempt."""
+    """How a trainer ended. `checkpoint` is the newest whole one, also of an earlier attempt.
+
+    `pauses_at_ceilings` is what the budget says; `oom_kills` how often the kernel killed processes for
+    want of memory while the trainer ran, None where nobody counts.
+    """
 
     exit_status: int
     cause: Cause | None
@@ -22,7 +26,10 @@ class Ending:
     last_step: Step | None
     done: Done | None
     failed: Failed | None
+    interrupted: Interrupted | None
     checkpoint: Checkpoint | None
+    pauses_at_ceilings: bool = False
+    oom_kills: int | None = None
 
     @property
     def step(self) -> int:
@@ -45,6 +52,13 @@ class Cancelled:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """To be resumed later; `reason` is "requested" or the ceiling that was reached."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Released:
     """Back to the queue without being charged."""
 
@@ -58,7 +72,7 @@ class Broken:
     error: JobError
 
 
-Outcome = Succeeded | Cancelled | Released | Broken
+Outcome = Succeeded | Cancelled | Paused | Released | Broken
 
 
 def judge(ending: Ending) -> Outcome:
@@ -71,6 +85,11 @@ def judge(ending: Ending) -> Outcome:
         return Succeeded(done=ending.done)
     if ending.failed is not None:
         return Broken(_reported(ending.failed))
+    if ending.cause == "paused":
+        # Also when it was killed: what its newest checkpoint holds is what the job goes on from.
+        return Paused(reason="requested")
+    if ending.interrupted is not None and ending.interrupted.ceiling is not None:
+        return Paused(reason=ending.interrupted.ceiling)
     if ending.cause == "drained":
         # Also when it was killed or had not come to handling signals: the machine goes away.
         return Released(reason="drained")
@@ -82,6 +101,8 @@ def judge(ending: Ending) -> Outcome:
 
 
 def _cut_off(ending: Ending, ceiling: StopReason) -> Outcome:
+    if ending.pauses_at_ceilings:
+        return Paused(reason=ceiling)
     done = _adapter_of_checkpoint(ending, ceiling)
     return Succeeded(done=done) if done else Broken(_error(ending, _NO_TIME))
 
@@ -91,15 +112,15 @@ def _adapter_of_checkpoint(ending: Ending, stop_reason: StopReason) -> Done | No
     checkpoint, last = ending.checkpoint, ending.last_step
     if checkpoint is None:
         return None
-    path = f"{checkpoint.path}/adapter"
+    counters, path = checkpoint.counters, f"{checkpoint.path}/adapter"
     return Done(
         at=checkpoint.at,
         step=checkpoint.step,
         stop_reason=stop_reason,
         verdict=None,
-        reward_queries=last.reward_queries if last else 0,
-        evaluation_queries=last.evaluation_queries if last else 0,
-        gpu_seconds=last.gpu_seconds if last else 0.0,
+        reward_queries=last.reward_queries if last else counters.reward_queries,
+        evaluation_queries=last.evaluation_queries if last else counters.evaluation_queries,
+        gpu_seconds=last.gpu_seconds if last else counters.gpu_seconds,
         path=path,
         files=[file for file in checkpoint.files if file.path.startswith(f"{path}/")],
     )
@@ -118,7 +139,7 @@ def _reported(failed: Failed) -> JobError:
 
 def _unexplained(ending: Ending) -> JobError:
     if ending.cause is None and ending.exit_status == _KILLED + signal.SIGKILL:
-        return _error(ending, _HOST_OOM)
+        return _error(ending, _killed_from_outside(ending.oom_kills))
     if ending.exit_status > _KILLED:
         what = f"The trainer was ended by {signal.Signals(ending.exit_status - _KILLED).name}."
     else:
@@ -132,10 +153,21 @@ _HUNG = JobError(
     message="The trainer gave no sign of life for far longer than a step takes, and was killed.",
     hint="If one step or evaluation batch really takes that long, use smaller videos or batches.",
 )
+_SMALLER = "Use a smaller batch size, fewer or smaller frames, or a smaller decode_chunk_frames."
 _HOST_OOM = JobError(
     code="host_out_of_memory",
-    message="The trainer was killed from outside, most likely because the machine ran out of memory.",
-    hint="Use a smaller batch size, fewer or smaller frames, or a smaller decode_chunk_frames.",
+    message="The trainer was killed while the machine ran out of memory.",
+    hint=_SMALLER,
+)
+_KILLED_BY_SOMEBODY = JobError(
+    code="trainer_killed",
+    message="The trainer was killed from outside (SIGKILL), and not for want of memory.",
+    hint="Somebody or something on the worker's machine ended it; its system log may say who.",
+)
+_KILLED_FOR_SOME_REASON = JobError(
+    code="trainer_killed",
+    message="The trainer was killed from outside (SIGKILL); whether for want of memory is not known here.",
+    hint=f"The machine's system log says whether its memory was used up. If it was: {_SMALLER}",
 )
 _NO_TIME = JobError(
     code="budget_too_small",
@@ -144,6 +176,12 @@ _NO_TIME = JobError(
     fault="user",
     retryable=False,
 )
+
+
+def _killed_from_outside(oom_kills: int | None) -> JobError:
+    if oom_kills is None:
+        return _KILLED_FOR_SOME_REASON
+    return _HOST_OOM if oom_kills else _KILLED_BY_SOMEBODY
 
 
 def _error(ending: Ending, error: JobError) -> JobError:

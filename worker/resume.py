@@ -11,7 +11,7 @@ from domain.claims import Claim
 from domain.db import utc_now
 from domain.errors import ArtifactExpired, ChecksumMismatch
 from domain.store import ObjectStore
-from vader_core.lines import Checkpoint, File
+from vader_core.lines import Checkpoint, Counters, File
 from worker import transfer
 from worker.workspace import Workspace
 
@@ -45,5 +45,6 @@ def fetch_checkpoint(
             warn("checkpoint_corrupt", f"The checkpoint of step {ref.step} is not used: {error}")
             continue
         here = [file.model_copy(update={"path": f"{folder}/{file.path}"}) for file in files]
-        return Checkpoint(at=utc_now(), step=ref.step, path=folder, files=here)
+        counters = Counters.model_validate(ref.counters)
+        return Checkpoint(at=utc_now(), step=ref.step, path=folder, files=here, counters=counters)
     return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from domain import queue
-from worker.scoring_duty import ScoringDuty
+from domain import queue, scorings
+from worker.scoring import work_of
+from worker.short_duty import ShortDuty
 
-duty = ScoringDuty()
+duty = ShortDuty(scorings.TASKS, work_of, kind="scoring", ring=queue.ring_scorer)
 
 
 @queue.app().task(name=queue.SCORE_TASK)  # type: ignore[untyped-decorator]

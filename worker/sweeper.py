@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from functools import partial
 
-from domain import sweep
+from domain import db, queue, sweep, workers
 from domain.errors import Unavailable
 from domain.settings import get_settings
 from domain.sweep import SweepReport
@@ -40,8 +41,20 @@ def sweep_once() -> None:
     except Unavailable as away:
         log.warning("nothing was swept: %s", away)
         return
+    if report.ran:
+        ring_canaries()
     if report != SweepReport(ran=report.ran):
         log.info("%s", report)
+
+
+def ring_canaries() -> None:
+    """Rings every worker alone that is due for it: one that hears none of these bells ends by itself."""
+    try:
+        with db.transaction() as session:
+            for name in workers.due_canaries(session):
+                db.after_commit(session, partial(queue.ring_worker, name))
+    except Unavailable as away:
+        log.warning("no worker was rung: %s", away)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from typing import IO
 from pydantic import ValidationError
 
 from vader_core.lines import AnyLine, parse
+from vader_core.present_budget import Ceilings, write_ceilings
+from vader_core.run_folder import BUDGET_FILE
 from worker import keeper, orphans
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,10 @@ class TrainerProcess:
         staged = self.folder / "tmp-stop.json"
         staged.write_text(json.dumps({"reason": reason}), encoding="utf-8")
         staged.replace(self.folder / "stop.json")
+
+    def tell_budget(self, ceilings: Ceilings) -> None:
+        """Writes budget.json: the trainer goes by it from its next step on."""
+        write_ceilings(self.folder / BUDGET_FILE, ceilings)
 
     def interrupt(self) -> None:
         """SIGTERM: the trainer writes a checkpoint between steps and exits with status 3."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vader_core.lines import AnyLine, Checkpoint, Done, Failed, Sample, Sheet, Step
+from vader_core.lines import AnyLine, Checkpoint, Done, Failed, Interrupted, Sample, Sheet, Step
 from worker.forward import Forwarder
 from worker.limits import Patience
 from worker.uploads import Uploads
@@ -23,6 +23,7 @@ class Transcript:
         self.last_step: Step | None = None
         self.done: Done | None = None
         self.failed: Failed | None = None
+        self.interrupted: Interrupted | None = None
         self._forwarder, self._uploads, self._patience = forwarder, uploads, patience
 
     def hear(self, line: AnyLine) -> None:
@@ -33,6 +34,8 @@ class Transcript:
                 self.done = line
             case Failed():
                 self.failed = line
+            case Interrupted():
+                self.interrupted = line
             case Step():
                 self.last_step = line
                 self._patience.saw_step(line.seconds)

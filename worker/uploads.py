@@ -156,12 +156,13 @@ class Uploads:
         self._delete_old_checkpoints()
 
     def _delete_old_checkpoints(self) -> None:
-        for prefix in self._lease.write(artifacts.prune_checkpoints, keep_last=self._keep_last):
+        for old in self._lease.write(artifacts.prune_checkpoints, keep_last=self._keep_last):
             try:
-                for key in list(self._store.list(f"{prefix}/")):
-                    self._store.delete(key)
+                for key in list(self._store.list(f"{old.prefix}/")):
+                    if old.kept is None or not key.startswith(f"{old.kept}/"):
+                        self._store.delete(key)
             except Unavailable as away:
-                log.warning("%s: %s is left in the store: %s", self._lease.name, prefix, away)
+                log.warning("%s: %s is left in the store: %s", self._lease.name, old.prefix, away)
 
     def _send(self, key: str, file: File) -> None:
         path = transfer.inside(self._run, file.path)

@@ -5,6 +5,7 @@
     spec.json       the resolved spec
     log.txt         the trainer's stderr
     images/         the prompts' first images, named by the uploads' ids
+    start/          the adapter or checkpoint of another job that this one starts from
     run/            the trainer's --out
 """
 
@@ -16,6 +17,8 @@ from pathlib import Path
 from uuid import UUID
 
 from domain.claims import Claim
+from vader_core.present_budget import Ceilings, write_ceilings
+from vader_core.run_folder import BUDGET_FILE
 from worker import orphans
 
 log = logging.getLogger(__name__)
@@ -45,12 +48,17 @@ class Workspace(Folder):
         self.log = self.root / "log.txt"
         self.run = self.root / "run"
         self.images = self.root / "images"
+        self.start = self.root / "start"
 
     def fill(self, claim: Claim) -> None:
         """What the trainer must find there."""
         self.run.mkdir()
         self.images.mkdir()
         self.spec.write_text(claim.spec.model_dump_json(), encoding="utf-8")
+        write_ceilings(
+            self.run / BUDGET_FILE,
+            Ceilings(budget=claim.budget, cost_gpu_seconds=claim.cost_gpu_seconds),
+        )
         self.log.touch()
 
 

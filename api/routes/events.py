@@ -1,49 +1,57 @@
-"""A job's events: a list, or a live stream for those who accept one."""
+"""Events of a job and of a project: a list, or a live stream for those who accept one."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api import streams
-from api.deps import CallerDep, FeedDep, scope
+from api.deps import FeedDep
+from api.event_json import page_json
+from api.event_places import FeedPlace, JobPlace, Watcher
 from api.openapi import problems
 from api.paging import link_next
-from api.schemas.history import EventPage, EventShape
-from domain import db, events, ids, jobs
+from api.schemas.history import EventPage, FeedPage
+from api.stream_access import StreamGrantDep, may_read_jobs, wants_stream
+from domain import db, event_feed, events, ids, jobs
+from domain.errors import NotFound
+from domain.stream_tokens import Grant
 
-router = APIRouter(prefix="/jobs/{job_id}/events", tags=["jobs"])
+router = APIRouter(dependencies=[Depends(may_read_jobs)])
 
 MAX_SEQ = 2**63 - 1
-_STREAM: dict[str, Any] = {
-    "description": "A page, or with `Accept: text/event-stream` every event as it comes.",
-    "content": {
-        streams.MEDIA_TYPE: {
-            "schema": {"type": "string"},
-            "example": 'id: 3\nevent: job.started\ndata: {"seq": 3, "type": "job.started"}\n\n',
-        }
-    },
-}
+Types = Annotated[
+    list[str], Query(alias="type", max_length=30, description="Only these types: an open set.")
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="For the list alone.")]
+
+
+def _stream(frame_id: str) -> dict[str, Any]:
+    frame = f'id: {frame_id}\nevent: job.started\ndata: {{"seq": 3, "type": "job.started"}}\n\n'
+    return {
+        "description": "A page, or with `Accept: text/event-stream` every event as it comes.",
+        "content": {streams.MEDIA_TYPE: {"schema": {"type": "string"}, "example": frame}},
+    }
 
 
 @router.get(
-    "",
+    "/jobs/{job_id}/events",
+    tags=["jobs"],
     response_model=EventPage,
-    responses={200: _STREAM, **problems(403, 404)},
-    dependencies=[scope("jobs:read")],
+    responses={200: _stream("3"), **problems(403, 404)},
 )
 async def list_job_events(  # noqa: PLR0913 (the query's parameters)
     request: Request,
     job_id: str,
-    caller: CallerDep,
+    grant: StreamGrantDep,
     feed: FeedDep,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Only a `seq` above this.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000, description="For the list alone.")] = 100,
-    types: Annotated[list[str], Query(alias="type", description="Only these types.")] = [],  # noqa: B006
+    limit: Limit = 100,
+    types: Types = [],  # noqa: B006
     last_event_id: Annotated[
         int | None,
         Header(
@@ -56,22 +64,73 @@ async def list_job_events(  # noqa: PLR0913 (the query's parameters)
 ) -> Response:
     """Events by `seq`. The stream sends each once, in order, and ends after the terminal one; it can be
     resumed by `Last-Event-ID` or `after`."""
-    job_uuid = ids.from_public("job", job_id)
-    await to_thread.run_sync(_require_job, caller.project_id, job_uuid)
-    if streams.MEDIA_TYPE in request.headers.get("accept", ""):
-        place = streams.Place(
-            key_id=caller.key_id,
-            project_id=caller.project_id,
-            job_id=job_uuid,
-            after=after if last_event_id is None else last_event_id,
-            types=tuple(types),
-        )
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(feed.stream(place), media_type=streams.MEDIA_TYPE, headers=headers)
-    page = await to_thread.run_sync(_page, job_uuid, after, limit, types)
-    response = JSONResponse(page.model_dump(mode="json"))
-    link_next(request, response, after=page.next_cursor)
+    job_uuid = _allowed(grant, job_id)
+    start = after if last_event_id is None else last_event_id
+    place = JobPlace(Watcher.of(grant.caller), job_uuid, start, tuple(types))
+    if wants_stream(request):
+        await to_thread.run_sync(_require_job, grant.caller.project_id, job_uuid)
+        return feed.answer(place)
+    page, more = await to_thread.run_sync(_page, replace(place, after=after), limit)
+    return _answer(request, page, more)
+
+
+@router.get(
+    "/events",
+    tags=["events"],
+    response_model=FeedPage,
+    responses={200: _stream("AAAAAAAAAxkBmrJL..."), **problems(400, 403, 404)},
+)
+async def list_project_events(  # noqa: PLR0913 (the query's parameters)
+    request: Request,
+    grant: StreamGrantDep,
+    feed: FeedDep,
+    after: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            description="Only what comes after this place: a cursor that this list or stream gave, or "
+            "`latest` for what happens from now on. Without it: from the first event.",
+        ),
+    ] = None,
+    limit: Limit = 100,
+    types: Types = [],  # noqa: B006
+    job: Annotated[str | None, Query(description="Only this job's.")] = None,
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID", max_length=100, description="For the stream: wins over `after`."
+        ),
+    ] = None,
+) -> Response:
+    """All events of the project, for dashboards: as a list, or as a stream that has no end.
+
+    The order is one that readers can go on from: an event that becomes visible later than others never
+    stands before them. Within a job it is that of `seq`. Ids of the stream are cursors of the list.
+    """
+    job_id = _allowed(grant, job) if job is not None else grant.job_id
+    if job_id is not None:
+        await to_thread.run_sync(_require_job, grant.caller.project_id, job_id)
+    streamed = wants_stream(request)
+    start = await to_thread.run_sync(_start, (last_event_id if streamed else None) or after)
+    place = FeedPlace(Watcher.of(grant.caller), job_id, start, tuple(types))
+    if streamed:
+        return feed.answer(place)
+    page, more = await to_thread.run_sync(_feed_page, place, limit)
+    return _answer(request, page, more)
+
+
+def _answer(request: Request, page: str, next_cursor: str | None) -> Response:
+    response = Response(page, media_type="application/json")
+    link_next(request, response, after=next_cursor)
     return response
+
+
+def _allowed(grant: Grant, job_id: str) -> UUID:
+    """The job's id. A token for one job knows no other."""
+    job_uuid = ids.from_public("job", job_id)
+    if grant.job_id not in {None, job_uuid}:
+        raise NotFound(f"There is no job {job_id!r} for this token.")
+    return job_uuid
 
 
 def _require_job(project_id: UUID, job_id: UUID) -> None:
@@ -79,9 +138,44 @@ def _require_job(project_id: UUID, job_id: UUID) -> None:
         jobs.glimpse(session, project_id=project_id, job_id=job_id)
 
 
-def _page(job_id: UUID, after: int, limit: int, types: list[str]) -> EventPage:
+def _page(place: JobPlace, limit: int) -> tuple[str, str | None]:
+    """The page as JSON, and the cursor of the next."""
     with db.read() as session:
-        found = events.list_after(session, job_id=job_id, after=after, limit=limit + 1, types=types)
-    shown = [EventShape.of(event) for event in found[:limit]]
-    more = len(found) > limit
-    return EventPage(data=shown, next_cursor=str(shown[-1].seq) if more else None, has_more=more)
+        found = events.list_after(
+            session,
+            job_id=place.job_id,
+            after=place.after,
+            limit=limit + 1,
+            types=place.types,
+            columns=events.SHOWN,
+        )
+        project_id = place.watcher.project_id
+        if not found or found[0].project_id != project_id:
+            jobs.glimpse(session, project_id=project_id, job_id=place.job_id)
+    more = str(found[limit - 1].seq) if len(found) > limit else None
+    return page_json(found[:limit], next_cursor=more), more
+
+
+def _start(after: str | None) -> event_feed.Place:
+    if after is None:
+        return event_feed.START
+    if after != event_feed.LATEST:
+        return event_feed.Place.from_cursor(after)
+    with db.read() as session:
+        return event_feed.latest(session)
+
+
+def _feed_page(place: FeedPlace, limit: int) -> tuple[str, str | None]:
+    with db.read() as session:
+        found = event_feed.after(
+            session,
+            project_id=place.watcher.project_id,
+            place=place.after,
+            limit=limit + 1,
+            types=place.types,
+            job_id=place.job_id,
+        ).events
+    shown = found[:limit]
+    end = (event_feed.Place.of(shown[-1]) if shown else place.after).cursor
+    more = end if len(found) > limit else None
+    return page_json(shown, next_cursor=more, resume_after=end), more

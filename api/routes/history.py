@@ -14,6 +14,7 @@ from api.deps import CallerDep, SettingsDep, StoreDep, scope
 from api.links import link_to
 from api.openapi import problems
 from api.schemas.artifacts import (
+    CheckpointDetail,
     CheckpointPage,
     CheckpointShape,
     SamplePage,
@@ -23,14 +24,13 @@ from api.schemas.artifacts import (
 from api.schemas.history import (
     AttemptPage,
     AttemptShape,
-    Axis,
     EvaluationRound,
     EvaluationShape,
     MetricsShape,
-    series_of,
+    Series,
 )
 from domain import artifacts, db, ids, jobs, metrics
-from domain.api_keys import Caller
+from domain.callers import Caller
 
 router = APIRouter(
     prefix="/jobs/{job_id}",
@@ -50,19 +50,37 @@ def _of_job(caller: Caller, job_id: str) -> Iterator[tuple[Session, UUID]]:
 
 
 @router.get("/metrics")
-def get_job_metrics(
+def get_job_metrics(  # noqa: PLR0913 (the query's parameters)
     job_id: str,
     caller: CallerDep,
     keys: Annotated[
         list[str] | None, Query(alias="key", description="Only these metrics; may be repeated.")
     ] = None,
-    x: Axis = "step",
-    max_points: Annotated[int, Query(ge=2, le=5000, description="Of each metric.")] = 500,
+    x: Annotated[metrics.Axis, Query(description="What the curves are drawn over.")] = "step",
+    start: Annotated[
+        float | None, Query(alias="from", ge=0, description="Only points from here on, along `x`.")
+    ] = None,
+    end: Annotated[
+        float | None, Query(alias="to", ge=0, description="Only points up to here, along `x`.")
+    ] = None,
+    max_points: Annotated[
+        int, Query(ge=metrics.FEWEST_POINTS, le=5000, description="Of each metric.")
+    ] = 500,
 ) -> MetricsShape:
-    """The job's curves over steps, reward queries, GPU-seconds or seconds since the start."""
+    """The job's curves over steps, reward queries, GPU-seconds or seconds since the start.
+
+    A curve of more than `max_points` points is thinned: the first and the last point stay, and the
+    lowest and the highest of every stretch between them, so that no peak is lost.
+    """
+    stretch = metrics.Stretch(x, start, end)
     with _of_job(caller, job_id) as (session, job_uuid):
-        points = metrics.series(session, job_id=job_uuid, keys=keys, max_points=max_points)
-    return MetricsShape(job_id=job_id, x=x, series=series_of(points, x))
+        found = metrics.curves(
+            session, job_id=job_uuid, keys=keys, stretch=stretch, max_points=max_points
+        )
+    series = [Series.of(curve, x) for curve in found]
+    return MetricsShape(
+        job_id=job_id, x=x, series=series, downsampled=any(one.downsampled for one in series)
+    )
 
 
 @router.get("/evaluation")
@@ -92,6 +110,15 @@ def list_job_checkpoints(job_id: str, caller: CallerDep) -> CheckpointPage:
         rows = artifacts.checkpoints(session, job_id=job_uuid)
     shown = [CheckpointShape.of(row) for row in rows]
     return CheckpointPage(data=shown, next_cursor=None, has_more=False)
+
+
+@router.get("/checkpoints/{checkpoint_id}")
+def get_job_checkpoint(job_id: str, checkpoint_id: str, caller: CallerDep) -> CheckpointDetail:
+    """One checkpoint with the files that belong to it."""
+    checkpoint_uuid = ids.from_public("ck", checkpoint_id)
+    with _of_job(caller, job_id) as (session, job_uuid):
+        row = artifacts.checkpoint(session, job_id=job_uuid, checkpoint_id=checkpoint_uuid)
+    return CheckpointDetail.whole(row)
 
 
 @router.get("/samples")

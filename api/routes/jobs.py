@@ -1,33 +1,30 @@
-"""Jobs: create, list, look, cancel."""
+"""Jobs: create, list, look, change, delete."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
-from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 
-from api import job_view
-from api.deps import LABEL, CallerDep, CatalogueDep, SettingsDep, StoreDep, scope
-from api.documents import JsonDocument, checked
-from api.job_request import resolved_spec
+from api import expectations, job_filters, job_view
+from api.deps import CallerDep, CatalogueDep, ReadsDep, SettingsDep, StoreDep, scope
+from api.documents import JsonDocument, storage_faults
+from api.job_request import resolved_request
 from api.links import link_to, redirect_to
 from api.once import answer_of, once
-from api.openapi import posts, problems
+from api.openapi import posts, problems, takes
 from api.paging import CursorParameter, LimitParameter, link_next
-from api.problems import InputFault, InvalidParameters
-from api.schemas.jobs import CancelRequest, JobPage, JobShape
-from api.waiting import IfNoneMatch, etag, etag_matches, wait_if_asked
-from domain import db, ids, job_list, jobs
+from api.schemas.job_requests import JobRequest
+from api.schemas.jobs import JobPage, JobShape
+from api.waiting import IfMatch, IfNoneMatch, etag_matches, seen_revisions, wait_if_asked
+from domain import audit, db, ids, job_deletion, job_list, job_patch, job_reading, jobs, quotas
 from domain.errors import NotFound
 from domain.idempotency import Replay
 from domain.job_list import JobFilters
-from domain.job_status import Status
-from vader_core.method_spec import MethodName
-from vader_core.spec import JobSpec
+from domain.job_patch import JobPatch
+from domain.job_reading import Seen
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -57,6 +54,19 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "prompts": _PROMPTS,
         "budget": {"max_steps": 60, "max_reward_queries": 960},
     },
+    "template": {
+        "template": "tpl_01kax4b7c8d9e0f1g2h3j4k5m6@2",
+        "overrides": {"prompts": _PROMPTS, "budget": {"max_steps": 40}},
+        "notify": {"events": ["job.succeeded", "job.failed"]},
+        "expect": {"max_estimated_cost": {"amount": "45.00", "currency": "USD"}},
+    },
+}
+
+
+PATCHES: dict[str, dict[str, Any]] = {
+    "more_budget": {"budget": {"max_steps": 120, "max_gpu_seconds": 7200}},
+    "no_deadline": {"budget": {"deadline_at": None}, "priority": "low"},
+    "labels": {"name": "shapes that move, again", "labels": {"team": "ads", "ticket": None}},
 }
 
 
@@ -65,7 +75,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     status_code=202,
     response_model=JobShape,
     responses=problems(400, 403, 409, 413, 415),
-    openapi_extra=posts(JobSpec, examples=EXAMPLES, required=True),
+    openapi_extra=posts(JobRequest, examples=EXAMPLES, required=True),
     dependencies=[scope("jobs:write")],
 )
 def create_job(
@@ -74,89 +84,64 @@ def create_job(
     catalogue: CatalogueDep,
     document: JsonDocument,
 ) -> JSONResponse:
-    """Ask for an alignment job. Faulty specs are answered with all of their faults, nothing stored."""
+    """Ask for an alignment job, by its whole spec or by a template with overrides.
+
+    Faulty requests are answered with all of their faults, and nothing is stored. `expect` binds the job to a
+    dry run: 409 `spec_hash_mismatch` or 422 `estimate_exceeds_limit` where that no longer holds.
+    """
 
     def act(session: Session) -> Replay:
-        asked, spec = resolved_spec(session, caller.project_id, document, catalogue)
+        asked = resolved_request(session, caller.project_id, document, catalogue, hold=True)
+        expectations.meet(session, asked, catalogue)
+        quotas.check_new_job(session, caller.project_id)
         job = jobs.create(
             session,
-            project_id=caller.project_id,
-            spec=spec,
-            asked_spec=asked,
-            created_by_key_id=caller.key_id,
-            trace_id=request.state.trace_id,
+            spec=asked.spec,
+            asked_spec=asked.document,
+            origin=caller.origin(request.state.trace_id),
+            ties=asked.ties,
         )
-        shown = job_view.whole(session, job)
+        target = ids.to_public("job", job.id)
+        audit.record(session, caller, action="job.create", target=target)
+        seen = job_reading.one(session, project_id=caller.project_id, job_id=job.id)
+        shown = job_view.whole(seen)
         return answer_of(shown, status_code=202, headers={"Location": shown.links.self})
 
     return once(request, caller, document, act)
 
 
-def job_filters(  # noqa: PLR0913 (the query's parameters)
-    request: Request,
-    statuses: Annotated[
-        list[Status], Query(alias="status", description="Any of these; may be repeated.")
-    ] = [],  # noqa: B006
-    base_model: Annotated[str | None, Query(description="`id` or `id@version`.")] = None,
-    method: Annotated[MethodName | None, Query(description="A spec's `method.type`.")] = None,
-    reward: Annotated[str | None, Query(description="`id` or `id@version`.")] = None,
-    created_by: Annotated[str | None, Query(description="An API key's id.")] = None,
-    created_after: Annotated[AwareDatetime | None, Query()] = None,
-    created_before: Annotated[AwareDatetime | None, Query()] = None,
-    q: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
-    label: Annotated[
-        str | None, Query(alias=LABEL, description="Write the label's name for NAME.")
-    ] = None,
-) -> JobFilters:
-    """What a list of jobs can be narrowed to."""
-    prefix = LABEL.removesuffix("NAME")
-    labels = {
-        name.removeprefix(prefix): value
-        for name, value in request.query_params.items()
-        if name.startswith(prefix)
-    }
-    return JobFilters(
-        statuses=tuple(statuses),
-        base_model=base_model,
-        method=method,
-        reward=reward,
-        created_by=_key_id(created_by),
-        labels=labels,
-        created_after=created_after,
-        created_before=created_before,
-        text=q,
-    )
-
-
-def _key_id(created_by: str | None) -> UUID | None:
-    try:
-        return None if created_by is None else ids.from_public("key", created_by)
-    except NotFound as error:
-        detail = "Give the id of an API key, as a job's `created_by` has it."
-        fault = InputFault(
-            parameter="created_by", location="query", code="no_key_id", detail=detail
-        )
-        raise InvalidParameters([fault]) from error
-
-
-@router.get("", responses=problems(400, 403), dependencies=[scope("jobs:read")])
+@router.get(
+    "",
+    response_model=JobPage,
+    responses=problems(400, 403),
+    dependencies=[scope("jobs:read")],
+)
 def list_jobs(
     request: Request,
-    response: Response,
     caller: CallerDep,
-    filters: Annotated[JobFilters, Depends(job_filters)],
+    filters: Annotated[JobFilters, Depends(job_filters.of_query)],
+    sort: Annotated[
+        Literal["created_at", "-created_at"], Query(description="`-`: the newest first.")
+    ] = "-created_at",
     cursor: CursorParameter = None,
     limit: LimitParameter = 20,
-) -> JobPage:
-    """Jobs of the project, newest first, without their specs."""
+) -> Response:
+    """Jobs of the project by age, without their specs. Deleted ones are among them."""
     with db.read() as session:
         page = job_list.list_jobs(
-            session, project_id=caller.project_id, filters=filters, cursor=cursor, limit=limit
+            session,
+            project_id=caller.project_id,
+            filters=filters,
+            cursor=cursor,
+            limit=limit,
+            oldest_first=sort == "created_at",
         )
-        shown = job_view.summaries(session, page.items)
-    link_next(request, response, cursor=page.next_cursor)
+        shown = [job_view.summary(seen) for seen in job_reading.seen(session, page.items)]
     more = page.next_cursor is not None
-    return JobPage(data=shown, next_cursor=page.next_cursor, has_more=more)
+    body = JobPage(data=shown, next_cursor=page.next_cursor, has_more=more)
+    response = Response(body.model_dump_json(), media_type="application/json")
+    link_next(request, response, cursor=page.next_cursor)
+    return response
 
 
 @router.get(
@@ -165,10 +150,10 @@ def list_jobs(
     responses={304: {"description": "As `If-None-Match` names it."}, **problems(403, 404)},
     dependencies=[scope("jobs:read")],
 )
-def get_job(
-    request: Request,
+async def get_job(
     job_id: str,
     caller: CallerDep,
+    reads: ReadsDep,
     waited_s: Annotated[int | None, Depends(wait_if_asked)],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -176,52 +161,75 @@ def get_job(
     wanted = {"project_id": caller.project_id, "job_id": ids.from_public("job", job_id)}
     headers = {} if waited_s is None else {"Preference-Applied": f"wait={waited_s}"}
     if if_none_match is not None:
-        with db.read() as session:
-            tag = etag(session, jobs.glimpse(session, **wanted))
+        tag = job_view.tag_text(await job_reading.look_at_tag(reads, **wanted))
         if etag_matches(if_none_match, tag):
             return Response(status_code=304, headers={**headers, "ETag": tag})
-    with db.read() as session:
-        job = jobs.get(session, **wanted)
-        headers["ETag"] = etag(session, job)
-        shown = job_view.whole(session, job)
-    if shown.poll_after_s is not None:
-        headers["Retry-After"] = str(shown.poll_after_s)
-    return JSONResponse(shown.model_dump(mode="json"), headers=headers)
+    return _answer(await job_reading.look(reads, **wanted), headers)
 
 
-@router.post(
-    "/{job_id}/cancel",
-    status_code=202,
+@router.patch(
+    "/{job_id}",
     response_model=JobShape,
-    responses=problems(400, 403, 404, 409, 413, 415),
-    openapi_extra=posts(
-        CancelRequest, examples={"keep_adapter": {"keep_adapter": True}}, required=False
-    ),
+    responses=problems(400, 403, 404, 409, 412, 413, 415),
+    openapi_extra=takes(JobPatch, examples=PATCHES),
     dependencies=[scope("jobs:write")],
 )
-def cancel_job(
-    request: Request, job_id: str, caller: CallerDep, document: JsonDocument
-) -> JSONResponse:
-    """Cancel a job. It is over at once while it waits, within seconds while it runs."""
+def change_job(
+    job_id: str, caller: CallerDep, document: JsonDocument, if_match: IfMatch
+) -> Response:
+    """Change a job's name, labels, priority or budget, as a JSON merge patch (RFC 7396).
 
-    def act(session: Session) -> Replay:
-        asked = checked(document, CancelRequest)
-        job = jobs.request_cancel(
+    Works until it is finalised; a running trainer hears of a new budget within seconds. No ceiling can
+    be set below what is spent. Learning-rate schedules keep to the steps of the spec as it was made.
+    """
+    with db.transaction() as session:
+        job = job_patch.patch(
             session,
             project_id=caller.project_id,
             job_id=ids.from_public("job", job_id),
-            keep_adapter=asked.keep_adapter,
+            document=document,
+            seen=seen_revisions(if_match),
+            further=storage_faults(document),
         )
-        return answer_of(job_view.whole(session, job), status_code=202, headers={})
+        audit.record(
+            session, caller, action="job.patch", target=job_id, details={"change": document}
+        )
+        seen = job_reading.one(session, project_id=caller.project_id, job_id=job.id)
+    return _answer(seen, {})
 
-    return once(request, caller, document, act)
+
+@router.delete(
+    "/{job_id}",
+    response_model=JobShape,
+    responses=problems(403, 404, 409),
+    dependencies=[scope("jobs:write")],
+)
+def delete_job(job_id: str, caller: CallerDep) -> Response:
+    """Delete a job that is over: its files are removed and answer 410, the job stays readable.
+
+    409 `in_use` while an alias points at one of its adapters, or something under way starts from it.
+    """
+    with db.transaction() as session:
+        wanted = ids.from_public("job", job_id)
+        job_deletion.delete(session, project_id=caller.project_id, job_id=wanted)
+        audit.record(session, caller, action="job.delete", target=job_id)
+        seen = job_reading.one(session, project_id=caller.project_id, job_id=wanted)
+    return _answer(seen, {})
+
+
+def _answer(seen: Seen, headers: dict[str, str]) -> Response:
+    shown = job_view.whole(seen)
+    headers = {**headers, "ETag": job_view.tag(seen)}
+    if shown.poll_after_s is not None:
+        headers["Retry-After"] = str(shown.poll_after_s)
+    return Response(shown.model_dump_json(), media_type="application/json", headers=headers)
 
 
 @router.get(
     "/{job_id}/sheet",
     status_code=302,
     response_class=RedirectResponse,
-    responses=problems(403, 404),
+    responses=problems(403, 404, 410),
     dependencies=[scope("artifacts:read")],
 )
 def get_job_sheet(
@@ -232,6 +240,7 @@ def get_job_sheet(
         job = jobs.glimpse(
             session, project_id=caller.project_id, job_id=ids.from_public("job", job_id)
         )
+    job_deletion.refuse_deleted(job)
     if job.sheet is None:
         raise NotFound("This job has no contact sheet yet.")
     return redirect_to(

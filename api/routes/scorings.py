@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -14,10 +15,11 @@ from api.once import answer_of, once
 from api.openapi import posts, problems
 from api.schemas.scorings import ScoringRequest, ScoringShape
 from api.scoring_request import asked_scoring
-from api.waiting import IfNoneMatch, etag_matches, scoring_etag, wait_for_scoring
+from api.waiting import Glance, IfNoneMatch, answered, waits_for
 from domain import db, ids, scorings
 from domain.errors import NotFound
 from domain.idempotency import Replay
+from domain.scoring_table import TERMINAL, Scoring, ScoringStatus
 from vader_core.catalogue import find_row
 
 router = APIRouter(tags=["scorings"])
@@ -73,6 +75,14 @@ def score_videos(
     return once(request, caller, document, act)
 
 
+def _glance(row: Scoring) -> Glance:
+    return Glance(f'W/"{row.version}"', ended=ScoringStatus(row.status) in TERMINAL)
+
+
+def _glimpse(session: Session, project_id: UUID, scoring_id: UUID) -> Glance:
+    return _glance(scorings.get(session, project_id=project_id, scoring_id=scoring_id))
+
+
 @router.get(
     "/scorings/{scoring_id}",
     response_model=ScoringShape,
@@ -82,7 +92,7 @@ def score_videos(
 def get_scoring(
     scoring_id: str,
     caller: CallerDep,
-    waited_s: Annotated[int | None, Depends(wait_for_scoring)],
+    waited_s: Annotated[int | None, Depends(waits_for("scoring_id", "scr", _glimpse))],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One scoring. Poll it with `If-None-Match` every `poll_after_s` seconds, or wait with `Prefer`."""
@@ -90,12 +100,9 @@ def get_scoring(
         row = scorings.get(
             session, project_id=caller.project_id, scoring_id=ids.from_public("scr", scoring_id)
         )
-    headers = {"ETag": scoring_etag(row)}
-    if waited_s is not None:
-        headers["Preference-Applied"] = f"wait={waited_s}"
-    if etag_matches(if_none_match, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    shown = ScoringShape.of(row)
-    if shown.poll_after_s is not None:
-        headers["Retry-After"] = str(shown.poll_after_s)
-    return JSONResponse(shown.model_dump(mode="json"), headers=headers)
+    return answered(
+        _glance(row),
+        lambda: ScoringShape.of(row),
+        waited_s=waited_s,
+        if_none_match=if_none_match,
+    )

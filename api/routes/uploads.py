@@ -17,7 +17,7 @@ from api.openapi import problems, receives
 from api.paging import CursorParameter, LimitParameter, link_next
 from api.received import ReceivedDep
 from api.schemas.uploads import UploadPage, UploadShape, UploadSummary
-from domain import db, ids, uploads
+from domain import audit, db, ids, quotas, uploads
 from domain.errors import Unavailable
 from domain.idempotency import Replay
 from domain.store import ObjectStore
@@ -45,6 +45,7 @@ def create_upload(
     upload_id = ids.new_id()
 
     def act(session: Session) -> Replay:
+        quotas.check_storage(session, caller.project_id)
         row = uploads.add(
             session,
             upload_id=upload_id,
@@ -111,11 +112,12 @@ def get_upload(
     dependencies=[scope("uploads:write")],
 )
 def delete_upload(upload_id: str, caller: CallerDep, store: StoreDep) -> Response:
-    """Remove an upload. 409 while a prompt set, or a job or scoring that has not ended, uses it."""
+    """Remove an upload. 409 while a prompt set, or a job, scoring or generation that has not ended, uses it."""
     with db.transaction() as session:
         key = uploads.delete(
             session, project_id=caller.project_id, upload_id=ids.from_public("upl", upload_id)
         )
+        audit.record(session, caller, action="upload.delete", target=upload_id)
     _forget(store, key)
     return Response(status_code=204)
 

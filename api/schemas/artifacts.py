@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import quote
 
 from pydantic import Field
 
 from api.links import Link
-from api.schemas.shared import At, FileLink, Page, Shape
+from api.schemas.shared import At, Page, Shape
 from domain import ids
-from domain.tables import Adapter, Checkpoint, Sample
+from domain.tables import Checkpoint, Sample
 
 
 class SampleShape(Shape):
@@ -86,48 +85,25 @@ class CheckpointShape(Shape):
         )
 
 
-class CheckpointPage(Page[CheckpointShape]):
-    """Checkpoints, newest first."""
-
-
-class AdapterFile(Shape):
-    """A file of an adapter; `url` needs the API key and redirects to a link that expires."""
+class CheckpointFile(Shape):
+    """A file of a checkpoint. They cannot be downloaded: attempts and jobs start from them."""
 
     path: str
     size_bytes: int
     sha256: str
-    url: str
 
 
-class AdapterShape(Shape):
-    """LoRA weights in PEFT format (and others, see `files`), with card and lineage."""
+class CheckpointDetail(CheckpointShape):
+    """A checkpoint with its files, whether they are still kept or not."""
 
-    id: str
-    object: Literal["adapter"] = "adapter"
-    job_id: str
-    step: int
-    attempt: int
-    size_bytes: int
-    files: list[AdapterFile]
-    created_at: At
+    files: list[CheckpointFile]
 
     @staticmethod
-    def of(row: Adapter) -> AdapterShape:
-        public_id = ids.to_public("ad", row.id)
-        base = f"/v1/adapters/{public_id}/files/"
-        return AdapterShape(
-            id=public_id,
-            job_id=ids.to_public("job", row.job_id),
-            step=row.step,
-            attempt=row.attempt,
-            size_bytes=row.size_bytes,
-            files=[
-                AdapterFile.model_validate({**file, "url": base + quote(file["path"])})
-                for file in row.files
-            ],
-            created_at=row.created_at,
+    def whole(row: Checkpoint) -> CheckpointDetail:
+        return CheckpointDetail.model_validate(
+            {**CheckpointShape.of(row).model_dump(), "files": row.files}
         )
 
 
-class FilePage(Page[FileLink]):
-    """All files."""
+class CheckpointPage(Page[CheckpointShape]):
+    """Checkpoints, newest first."""

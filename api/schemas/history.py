@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
 from api.schemas.shared import At, Page, Shape
-from domain import ids
-from domain.tables import Attempt, Evaluation, Event, MetricPoint
+from domain.metrics import Axis, Curve
+from domain.tables import Attempt, Evaluation
 from vader_core.lines import GuardResult, PairsNeeded, RewardDifference, Verdict
-
-Axis = Literal["step", "reward_queries", "gpu_seconds", "wall_s"]
 
 
 class EventShape(Shape):
-    """One numbered line of a job's history: the same object in the list and in the stream."""
+    """One numbered line of a job's history: the same object in the list and in the stream.
+
+    `api.event_json` writes it.
+    """
 
     id: str
     object: Literal["event"] = "event"
@@ -30,34 +31,45 @@ class EventShape(Shape):
     message: str
     data: dict[str, JsonValue]
 
-    @staticmethod
-    def of(event: Event) -> EventShape:
-        return EventShape.model_validate(
-            {
-                "id": ids.to_public("evt", event.id),
-                "job_id": ids.to_public("job", event.job_id),
-                "seq": event.seq,
-                "type": event.type,
-                "level": event.level,
-                "at": event.at,
-                "attempt": event.attempt or None,
-                "step": event.step,
-                "message": event.message,
-                "data": event.data,
-            }
-        )
-
 
 class EventPage(Page[EventShape]):
     """Events by `seq`. The cursor is the last `seq`: give it back as `after`."""
 
 
+class FeedPage(EventPage):
+    """A project's events in an order that skips none. Give a cursor back as `after`."""
+
+    resume_after: str = Field(
+        description="The place after this page, also at the end: what comes later is after it."
+    )
+
+
 class Series(Shape):
-    """One metric over the chosen axis, by step."""
+    """One metric over the chosen axis, by step. `y` is null where a value is no number.
+
+    Of a long curve, the first and the last point and the lowest and highest of every stretch are shown.
+    """
 
     key: str
     x: list[float]
-    y: list[float]
+    y: list[float | None]
+    total: int = Field(description="Points there are between `from` and `to`.")
+    downsampled: bool = Field(description="Whether some of them are left out.")
+
+    @staticmethod
+    def of(curve: Curve, x: Axis) -> Series:
+        return Series(
+            key=curve.key,
+            x=[getattr(point, x) for point in curve.points],
+            y=[finite(point.value) for point in curve.points],
+            total=curve.total,
+            downsampled=len(curve.points) < curve.total,
+        )
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None for what JSON cannot say: NaN and the infinities."""
+    return value if math.isfinite(value) else None
 
 
 class MetricsShape(Shape):
@@ -66,18 +78,13 @@ class MetricsShape(Shape):
     object: Literal["metrics"] = "metrics"
     job_id: str
     x: Axis
+    method: Literal["min_max_buckets"] = Field(
+        default="min_max_buckets",
+        description="How long curves are thinned: equally many points a bucket, its lowest and its "
+        "highest stay.",
+    )
+    downsampled: bool = Field(description="Whether any of the series is.")
     series: list[Series]
-
-
-def series_of(points: Iterable[MetricPoint], x: Axis) -> list[Series]:
-    """The points as one series for every metric, by name."""
-    by_key: dict[str, list[MetricPoint]] = {}
-    for point in points:
-        by_key.setdefault(point.key, []).append(point)
-    return [
-        Series(key=key, x=[getattr(p, x) for p in found], y=[p.value for p in found])
-        for key, found in sorted(by_key.items())
-    ]
 
 
 class EvaluationRound(Shape):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from api.schemas.shared import At, Page, Shape
 from domain.job_status import Status
 from vader_core.lines import GuardResult, PairsNeeded, StopReason, Verdict
+from vader_core.method_spec import MethodName
+from vader_core.moment import Moment
 
 
 class CurrentAttempt(Shape):
@@ -21,10 +23,51 @@ class CurrentAttempt(Shape):
 
 
 class Queue(Shape):
-    """Where a queued job stands; position 1 is next."""
+    """Where a queued job stands. Position 1 is next by priority and age; fair shares between projects and
+    quotas may let others go first. `eta_at` is null where nothing is known to estimate it from."""
 
     position: int
+    reason: Literal["no_free_gpu", "project_concurrency", "quota", "backoff"] = Field(
+        description="Why it waits: for a worker, for another job of the project to end, for the month's "
+        "GPU-seconds, or because its last attempt failed a moment ago."
+    )
+    eta_at: At | None
+    expires_at: At | None = Field(description="When `max_queue_s` ends it unless it has begun.")
+
+
+class Pause(Shape):
+    """Why a job is paused or pausing, and when it is ended unless somebody resumes it."""
+
+    reason: Literal[
+        "requested",
+        "reward_queries",
+        "gpu_seconds",
+        "wall_clock",
+        "deadline",
+        "cost",
+        "budget_raised",
+    ] = Field(
+        description="`requested`, the ceiling that was reached, or `budget_raised` once that was raised."
+    )
+    requested_at: At | None
     expires_at: At | None
+
+
+class BestCheckpoint(Shape):
+    """The checkpoint with the best held-out reward of a periodic evaluation, else the last one."""
+
+    id: str
+    step: int
+
+
+class StartsFrom(Shape):
+    """Where training started instead of the base model. `state` full: it went on as if it had not ended."""
+
+    kind: Literal["checkpoint", "adapter"]
+    id: str
+    state: Literal["weights", "full"]
+    step: int
+    job_id: str
 
 
 class Progress(Shape):
@@ -55,7 +98,10 @@ class CostSpending(Shape):
 
 
 class BudgetShape(Shape):
-    """What the job may use and has used. Evaluation queries have no ceiling and are counted apart."""
+    """What the job may use and has used, over all of its attempts. Evaluation queries have no ceiling.
+
+    `deadline_s` are the seconds from creation to `deadline_at`, `queue_s` those of waiting to begin.
+    """
 
     steps: Spending
     reward_queries: Spending
@@ -63,10 +109,11 @@ class BudgetShape(Shape):
     gpu_seconds: Spending
     wall_clock_s: Spending
     cost: CostSpending
+    deadline_s: Spending
+    queue_s: Spending
     deadline_at: At | None
-    max_queue_s: float | None
     next_ceiling: str | None = Field(description="What ends the job first, at the present pace.")
-    on_exhausted: str
+    on_exhausted: Literal["finish", "pause"]
 
 
 class EvaluationSummary(Shape):
@@ -117,9 +164,9 @@ class JobError(Shape):
 
 
 class CreatedBy(Shape):
-    """The API key that made the job."""
+    """The API key or the member that made it."""
 
-    type: Literal["api_key"] = "api_key"
+    type: Literal["api_key", "member"]
     id: str
     name: str
 
@@ -129,12 +176,17 @@ class JobLinks(Shape):
 
     self: str
     events: str
+    logs: str
     metrics: str
     samples: str
     checkpoints: str
     evaluation: str
     attempts: str
     cancel: str
+    pause: str
+    resume: str
+    retry: str
+    extend: str
 
 
 class JobSummary(Shape):
@@ -150,19 +202,29 @@ class JobSummary(Shape):
     priority: Literal["low", "normal", "high"]
     status: Status
     phase: str = Field(description="The finer step. The set is open.")
-    terminal: bool = Field(description="True: nothing about the job will change any more.")
-    allowed_actions: list[str]
-    stop_reason: StopReason | Literal["error"] | None
+    status_reason: str | None = Field(description="Why it stands as it does, for people.")
+    terminal: bool = Field(
+        description="True: nothing will change any more, but that it is deleted."
+    )
+    allowed_actions: list[str] = Field(description="What may be asked of it now. The set is open.")
+    stop_reason: StopReason | Literal["paused_expired", "error"] | None
     attempt: CurrentAttempt | None
     queue: Queue | None
+    pause: Pause | None
     progress: Progress
     budget: BudgetShape
     latest_metrics: dict[str, JsonValue] | None
     evaluation: EvaluationSummary | None
+    best_checkpoint: BestCheckpoint | None
     adapter: AdapterLink | None
     sheet: SheetLink | None
     error: JobError | None
-    spec_hash: str
+    spec_hash: str = Field(description="Of the resolved spec as the job was made.")
+    template: str | None
+    parent_job_id: str | None
+    parent_kind: Literal["retry", "extend"] | None
+    starts_from: StartsFrom | None
+    notify: dict[str, JsonValue] | None
     labels: dict[str, str]
     created_by: CreatedBy | None
     trace_id: str
@@ -171,7 +233,8 @@ class JobSummary(Shape):
     started_at: At | None
     finished_at: At | None
     updated_at: At
-    version: int = Field(description="Grows with every change; the ETag is made of it.")
+    deleted_at: At | None = Field(description="Since when its files are gone.")
+    version: int = Field(description="Grows with every change.")
     poll_after_s: int | None = Field(description="When to ask again; null once terminal.")
     links: JobLinks
 
@@ -184,10 +247,70 @@ class JobShape(JobSummary):
 
 
 class JobPage(Page[JobSummary]):
-    """Jobs, newest first."""
+    """Jobs, by age."""
 
 
 class CancelRequest(Shape):
     """`keep_adapter` true still stores the adapter of the newest step."""
 
     keep_adapter: bool = True
+
+
+class NoSettings(Shape):
+    """An action without settings: an empty object, or no body at all."""
+
+
+class BatchFilter(Shape):
+    """As the filters of the list of jobs; all that are given must hold."""
+
+    status: list[Status] = Field(default=[], description="Any of these.")
+    base_model: str | None = Field(default=None, description="`id` or `id@version`.")
+    method: MethodName | None = None
+    reward: str | None = Field(default=None, description="`id` or `id@version`.")
+    template: str | None = Field(default=None, description="`tpl_...` or `tpl_...@2`.")
+    parent: str | None = Field(default=None, description="The id of the job they were made from.")
+    created_by: str | None = Field(default=None, description="The id of an API key or a member.")
+    labels: dict[str, str] = {}
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    q: str | None = Field(default=None, max_length=200, description="A part of the name.")
+
+
+class BatchCancelRequest(Shape):
+    """Which jobs to cancel: `ids` or `filter`, and how many that must be.
+
+    Counted are those that are neither over nor being cancelled already.
+    """
+
+    ids: list[str] | None = Field(default=None, min_length=1, max_length=1000)
+    filter: BatchFilter | None = None
+    expected_count: int = Field(ge=0, le=1000)
+    keep_adapter: bool = True
+
+    @model_validator(mode="after")
+    def _one_way(self) -> BatchCancelRequest:
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("give exactly one of `ids` and `filter`")
+        return self
+
+
+class CancelledJob(Shape):
+    """A job that was asked to cancel, as it stands now."""
+
+    id: str
+    status: Status
+
+
+class BatchCancelled(Shape):
+    """The jobs that were asked to cancel; those that were held by a worker end within seconds."""
+
+    count: int
+    jobs: list[CancelledJob]
+
+
+class JobTransitions(Shape):
+    """The states of a job: where each may lead, and what may be asked of a job in it."""
+
+    transitions: dict[Status, list[Status]]
+    terminal: list[Status]
+    actions: dict[Status, list[str]]

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from api.schemas.shared import At, Page, Shape
 from domain import ids
+from domain.prompt_report import PromptReport
+from domain.prompt_sets import PlacedPrompt, Side
 from domain.tables import PromptSet
-from vader_core.prompts import split
-from vader_core.spec import Prompt, Prompts
-
-DEFAULT_HELDOUT_FRACTION: float = Prompts.model_fields["heldout_fraction"].default
+from vader_core.prompts import prompt_id
+from vader_core.spec import Prompt
 
 
 class PromptSetRequest(Shape):
@@ -23,8 +23,8 @@ class PromptSetRequest(Shape):
 
 
 class PromptSetSummary(Shape):
-    """A prompt set without its prompts. `training` and `heldout` count the sides of the split at the
-    held-out fraction that jobs have by default."""
+    """A version of a prompt set without its prompts. `training` and `heldout` count the sides of the split
+    at the held-out fraction that jobs have by default."""
 
     id: str
     object: Literal["prompt_set"] = "prompt_set"
@@ -34,43 +34,73 @@ class PromptSetSummary(Shape):
     training: int
     heldout: int
     targets: list[str] = Field(description="All labels that the prompts carry.")
-    sha256: str
+    sha256: str = Field(description="Of the prompts: two versions that agree in it hold the same.")
+    prompts_url: str
     created_at: At
+
+    @staticmethod
+    def of(row: PromptSet) -> PromptSetSummary:
+        return PromptSetSummary.model_validate(_fields(row))
 
 
 class PromptSetShape(PromptSetSummary):
-    """A prompt set."""
+    """A version of a prompt set, with what was found in it when it was made."""
 
-    prompts: list[Prompt]
+    report: PromptReport
+
+    @staticmethod
+    def whole(row: PromptSet) -> PromptSetShape:
+        return PromptSetShape.model_validate({**_fields(row), "report": row.report})
 
 
 class PromptSetPage(Page[PromptSetSummary]):
     """Prompt sets, newest first."""
 
 
-def summary(row: PromptSet) -> PromptSetSummary:
-    return PromptSetSummary.model_validate(_fields(row, prompts_of(row)))
+class PromptSetValidation(Shape):
+    """What would become of a prompt set; nothing was stored."""
+
+    object: Literal["prompt_set_validation"] = "prompt_set_validation"
+    valid: Literal[True] = True
+    name: str
+    report: PromptReport
 
 
-def whole(row: PromptSet) -> PromptSetShape:
-    prompts = prompts_of(row)
-    return PromptSetShape.model_validate({**_fields(row, prompts), "prompts": prompts})
+class PromptShape(Shape):
+    """One prompt of a set. `id` is the same in every set and job; `heldout` is its own mark, if it has
+    one, and `side` the side that it is on."""
+
+    id: str
+    index: int
+    prompt: str
+    target: str | None
+    heldout: bool | None
+    image: str | None
+    side: Side
+
+    @staticmethod
+    def of(placed: PlacedPrompt) -> PromptShape:
+        return PromptShape(
+            id=prompt_id(placed.prompt),
+            index=placed.index,
+            side=placed.side,
+            **placed.prompt.model_dump(),
+        )
 
 
-def prompts_of(row: PromptSet) -> list[Prompt]:
-    return [Prompt.model_validate(item) for item in row.items]
+class PromptPage(Page[PromptShape]):
+    """Prompts of a set, in its order."""
 
 
-def _fields(row: PromptSet, prompts: list[Prompt]) -> dict[str, object]:
-    training, heldout = split(prompts, DEFAULT_HELDOUT_FRACTION)
+def _fields(row: PromptSet) -> dict[str, object]:
+    public_id = ids.to_public("ps", row.id)
     return {
-        "id": ids.to_public("ps", row.id),
+        "id": public_id,
         "name": row.name,
         "version": row.version,
-        "size": len(prompts),
-        "training": len(training),
-        "heldout": len(heldout),
-        "targets": sorted({prompt.target for prompt in prompts if prompt.target is not None}),
+        "size": row.size,
+        **{name: row.report[name] for name in ("training", "heldout", "targets")},
         "sha256": row.sha256,
+        "prompts_url": f"/v1/prompt-sets/{public_id}/prompts",
         "created_at": row.created_at,
     }

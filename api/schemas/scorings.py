@@ -9,7 +9,8 @@ from pydantic import Field, JsonValue, model_validator
 from api.schemas.shared import At, Shape
 from domain import ids
 from domain.scoring_table import TERMINAL, Scoring, ScoringStatus
-from vader_core.scoring import ScoreFailure, Unscored, VideoAsked
+from vader_core.failure import Failure
+from vader_core.scoring import Unscored, VideoAsked
 
 MAX_VIDEOS = 8
 _POLL_AFTER_S = 2
@@ -79,7 +80,7 @@ class ScoringShape(Shape):
     )
     seconds: float | None = Field(description="What the scorer took, loading included.")
     device: str | None
-    error: ScoreFailure | None
+    error: Failure | None
     attempt: int
     trace_id: str
     created_at: At

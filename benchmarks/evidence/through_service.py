@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.evidence import records
 from benchmarks.evidence.cells import Cell
 from benchmarks.evidence.records import Record
-from client.api import VaderClient
+from client import VaderClient
 from client.credentials import connect
 from vader_core.lines import AnyLine, parse
 

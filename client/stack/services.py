@@ -18,7 +18,7 @@ _DRAIN_S = 20.0
 _OWNED = (
     *("VADER_ENVIRONMENT", "VADER_DATABASE_URL", "VADER_REDIS_URL", "VADER_OBJECT_STORE"),
     *("VADER_SECRET_KEY", "VADER_PUBLIC_URL", "VADER_WORK_DIR", "VADER_WEIGHTS_DIR"),
-    "VADER_DRAIN_GRACE_S",
+    *("VADER_DRAIN_GRACE_S", "VADER_WEBHOOK_ALLOW_PRIVATE"),
     *("VADER_CATALOGUE_FILE", "VADER_TRAINER_THREADS"),
 )
 
@@ -61,6 +61,8 @@ class Services:
             "VADER_WORK_DIR": str(self.folder.work),
             "VADER_WEIGHTS_DIR": str((options.weights or Path("weights")).resolve()),
             "VADER_DRAIN_GRACE_S": str(_DRAIN_S),
+            # Receivers under development are on this machine too.
+            "VADER_WEBHOOK_ALLOW_PRIVATE": "true",
         }
         if options.catalogue is not None:
             settings["VADER_CATALOGUE_FILE"] = str(options.catalogue.resolve())
@@ -97,16 +99,28 @@ class Services:
     @property
     def scorer(self) -> Command:
         """The worker that tries rewards on videos, beside the one that trains."""
-        alone = ("--without-mingle", "--without-gossip", "-n", "scorer@%h")
-        words = ("worker", "-Q", "score", "-c", "1", "-l", "INFO", *alone)
-        return self._python(
-            "scorer", "-m", "celery", "-A", "worker.scoring_app", *words, stop_s=_DRAIN_S + 10.0
-        )
+        return self._short("scorer", app="worker.scoring_app", queue="score")
+
+    @property
+    def generator(self) -> Command:
+        """The worker that makes videos on demand, beside the one that trains."""
+        return self._short("generator", app="worker.generation_app", queue="generate")
 
     @property
     def sweeper(self) -> Command:
         """The process that requeues lost jobs and rings again."""
         return self._python("sweeper", "-m", "worker.sweeper")
+
+    @property
+    def webhooks(self) -> Command:
+        """The process that sends webhooks."""
+        return self._python("webhooks", "-m", "worker.webhooks", stop_s=15.0)
+
+    def _short(self, name: str, *, app: str, queue: str) -> Command:
+        """A worker of short tasks."""
+        alone = ("--without-mingle", "--without-gossip", "-n", f"{name}@%h")
+        words = ("worker", "-Q", queue, "-c", "1", "-l", "INFO", *alone)
+        return self._python(name, "-m", "celery", "-A", app, *words, stop_s=_DRAIN_S + 10.0)
 
     def _python(self, name: str, *words: str, stop_s: float = 10.0) -> Command:
         # The settings travel in a file, so that no secret shows in a list of processes.

@@ -74,7 +74,9 @@ class Stack:
         self._start_servers()
         self._report("bringing the database up to date")
         self._run(services.prepare)
-        for command in (services.api, services.worker, services.scorer, services.sweeper):
+        short = (services.scorer, services.generator)
+        watching = (services.sweeper, services.webhooks)
+        for command in (services.api, services.worker, *short, *watching):
             self._start(command)
         credentials = read_json(self._folder.credentials) or self._create_key(services)
         self._report("waiting for the API")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,4 +37,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", 8900), Handler).serve_forever()
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8900
+    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()

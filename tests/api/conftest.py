@@ -15,6 +15,7 @@ from api.app import create_app
 from api.server import make_server
 from domain.settings import Settings
 from tests.api.teams import Team, make_team
+from tests.openapi import recording
 
 
 @pytest.fixture
@@ -30,8 +31,11 @@ def other_team(settings: Settings) -> Team:
 
 
 @pytest.fixture
-def app(settings: Settings) -> FastAPI:
-    return create_app(settings)
+def app(settings: Settings, pytestconfig: pytest.Config) -> FastAPI:
+    made = create_app(settings)
+    if pytestconfig.getoption("record_examples"):
+        made.add_middleware(recording.Recorder)
+    return made
 
 
 @pytest.fixture

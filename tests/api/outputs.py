@@ -7,6 +7,7 @@ from domain.claims import Claim
 from domain.job_status import Status
 from domain.store import ObjectStore
 from tests import lives, trainer_lines
+from vader_core.lines import EvaluationDone
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 8
 WEIGHTS = b"weights" * 100
@@ -19,7 +20,7 @@ def start() -> Claim:
     return claim
 
 
-def succeed(store: ObjectStore) -> Claim:
+def succeed(store: ObjectStore, *, evaluation: EvaluationDone | None = None) -> Claim:
     """The next waiting job, ended well after 20 steps, all of its files in `store`."""
     claim = start()
     holder = {"job_id": claim.job_id, "attempt": claim.attempt}
@@ -28,7 +29,7 @@ def succeed(store: ObjectStore) -> Claim:
     lives.told(claim, *(trainer_lines.step(number) for number in range(1, 21)))
     lives.checkpointed(claim, (10, 20))
     done = trainer_lines.done()
-    lives.told(claim, trainer_lines.evaluation(), done)
+    lives.told(claim, evaluation or trainer_lines.evaluation(), done)
     with db.transaction() as session:
         for role in ("base", "adapter"):
             line = trainer_lines.sample(role=role)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from fastapi.testclient import TestClient
 
-from domain.claims import JobError
+from domain import db, metrics
+from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.store import ObjectStore
 from tests import lives, trainer_lines
@@ -30,7 +33,7 @@ def test_a_job_that_ended_well_shows_its_verdict_adapter_and_spending(
         "completed_steps",
         True,
     )
-    assert job["allowed_actions"] == []
+    assert job["allowed_actions"] == ["extend", "delete"]
     assert job["queue"] is None
     assert job["progress"] == {
         "fraction": 1.0,
@@ -103,6 +106,13 @@ def test_metrics_are_drawn_over_any_axis(client: TestClient, succeeded: dict[str
     thinned = client.get(path, params={"key": ["reward", "loss"], "max_points": 5}).json()
     assert [series["x"][-1] for series in thinned["series"]] == [20, 20]
     assert all(len(series["x"]) <= 5 for series in thinned["series"])
+    assert {(series["total"], series["downsampled"]) for series in thinned["series"]} == {
+        (20, True)
+    }
+    assert (everything["downsampled"], thinned["downsampled"]) == (False, True)
+    stretch: dict[str, str | int] = {"key": "reward", "x": "reward_queries", "from": 40, "to": 80}
+    [part] = client.get(path, params=stretch).json()["series"]
+    assert (part["x"], part["total"]) == ([40, 48, 56, 64, 72, 80], 6)
     assert client.get(path, params={"key": "none"}).json()["series"] == []
     assert client.get(path, params={"x": "moon"}).status_code == 422
 
@@ -133,6 +143,36 @@ def test_checkpoints_are_listed_newest_first(client: TestClient, succeeded: dict
     assert [row["step"] for row in rows] == [20, 10]
     assert rows[0]["size_bytes"] == 30
     assert rows[0]["id"].startswith("ck_")
+
+
+def test_values_that_are_no_numbers_are_null(client: TestClient) -> None:
+    path = post_job(client)["links"]["metrics"]
+    claim = outputs.start()
+    place = {
+        "job_id": claim.job_id,
+        "attempt": 1,
+        "at": trainer_lines.BEGAN,
+        "reward_queries": 8,
+        "gpu_seconds": 1.0,
+        "wall_s": 1.0,
+    }
+    with db.transaction() as session:
+        for step, value in enumerate((math.nan, math.inf, 0.5), start=1):
+            metrics.put(session, place={**place, "step": step}, values={"grad_norm": value})
+    [series] = client.get(path, params={"key": "grad_norm"}).json()["series"]
+    assert series["y"] == [None, None, 0.5]
+
+
+def test_one_checkpoint_shows_its_files(client: TestClient, succeeded: dict[str, str]) -> None:
+    [newest, _] = client.get(succeeded["checkpoints"]).json()["data"]
+    path = f"{succeeded['checkpoints']}/{newest['id']}"
+    shown = client.get(path).json()
+    names = [file["path"] for file in shown["files"]]
+    assert names == ["adapter/adapter_model.safetensors", "state.json", "manifest.json"]
+    assert {name: shown[name] for name in newest} == newest
+    other = post_job(client)["links"]["checkpoints"]
+    assert client.get(f"{other}/{newest['id']}").json()["code"] == "not_found"
+    assert client.get(f"{other}/ck_1").json()["code"] == "not_found"
 
 
 def test_samples_come_in_pairs_and_can_be_narrowed(

@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 
 from domain import db
 from domain.ids import to_public
+from domain.service_tables import IdempotencyKey
 from domain.store import ObjectStore
-from domain.tables import Event, IdempotencyKey, Job
+from domain.tables import Event, Job
 from tests import lives
 from tests.api import outputs
 from tests.api.teams import Team, make_team, new_key, post_job
@@ -39,9 +40,14 @@ def test_a_job_is_accepted_with_every_default_shown(client: TestClient) -> None:
     assert answer.status_code == 202
     assert answer.headers["Location"] == body["links"]["self"] == f"/v1/jobs/{body['id']}"
     assert body["status"] == "queued"
-    assert body["queue"] == {"position": 1, "expires_at": None}
+    assert body["queue"] == {
+        "position": 1,
+        "reason": "no_free_gpu",
+        "eta_at": None,
+        "expires_at": None,
+    }
     assert body["terminal"] is False
-    assert body["allowed_actions"] == ["cancel"]
+    assert body["allowed_actions"] == ["cancel", "pause", "patch"]
     assert body["spec"] == document(labels={"team": "ads"})
     assert body["resolved_spec"]["base_model"] == "tiny-unet@1"
     assert body["resolved_spec"]["video"]["num_frames"] == 8
@@ -49,7 +55,11 @@ def test_a_job_is_accepted_with_every_default_shown(client: TestClient) -> None:
     assert body["created_by"]["name"] == "ads-ci"
     assert body["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert body["budget"]["steps"] == {"limit": 20, "used": 0, "fraction": 0.0}
-    assert client.get(answer.headers["Location"]).json() == body
+    again = client.get(answer.headers["Location"]).json()
+    for shown in (again, body):
+        # How long it has waited, and how old it is, by the clock.
+        del shown["budget"]["queue_s"], shown["budget"]["deadline_s"]
+    assert again == body
 
 
 def test_all_faults_come_at_once_and_nothing_is_stored(client: TestClient) -> None:
@@ -213,7 +223,7 @@ def test_a_finished_job_cannot_be_cancelled(client: TestClient, store: ObjectSto
     assert answer.status_code == 409
     assert problem["code"] == "invalid_transition"
     assert problem["current_status"] == "succeeded"
-    assert problem["allowed_actions"] == []
+    assert problem["allowed_actions"] == ["extend", "delete"]
 
 
 def test_a_cancel_with_an_unknown_field_is_refused(client: TestClient) -> None:

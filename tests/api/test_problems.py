@@ -33,7 +33,9 @@ def test_the_frameworks_refusals_are_problems_too(client: TestClient) -> None:
     problem_of(client.get("/"), 404, "not_found")
     wrong_method = client.delete("/v1/me")
     problem_of(wrong_method, 405, "method_not_allowed")
-    assert "GET" in wrong_method.headers["Allow"]
+    assert wrong_method.headers["Allow"] == "GET"
+    assert client.delete("/v1/jobs").headers["Allow"] == "GET, POST"
+    assert client.put("/v1/jobs/dry-run").headers["Allow"] == "POST"
 
 
 def test_every_problem_links_to_what_it_means(client: TestClient) -> None:

@@ -13,12 +13,14 @@ import pytest
 
 from client import VaderClient
 from client.errors import Conflict, Invalid
+from domain import queue, scorings
 from domain.settings import get_settings
 from tests.api.files import MP4
 from tests.api.teams import Team
 from tests.worker.conftest import ROOT, set_short_times
 from tests.worker.test_scoring import STAND_IN
-from worker.scoring_duty import ScoringDuty
+from worker.scoring import work_of
+from worker.short_duty import ShortDuty
 
 
 @pytest.fixture
@@ -40,12 +42,13 @@ def test_a_reward_is_tried_on_a_local_video(
     with serve() as url, VaderClient(url, team.token) as vader:
         uploaded = vader.upload(film)
         assert vader.upload(film, name="again") == uploaded
-        assert [one.id for one in vader.uploads().data] == [uploaded.id]
+        assert [one.id for one in vader.uploads()] == [uploaded.id]
         video = {"upload": uploaded.id, "prompt": "a red square"}
         asked = vader.score("tiny-text-match", [video])
         with pytest.raises(Conflict, match="in use"):
             vader.delete_upload(uploaded.id)
-        scorer = threading.Thread(target=ScoringDuty().work_until_idle, args=[""])
+        duty = ShortDuty(scorings.TASKS, work_of, kind="scoring", ring=queue.ring_scorer)
+        scorer = threading.Thread(target=duty.work_until_idle, args=[""])
         scorer.start()
         ended = vader.wait_for_scoring(asked.id)
         scorer.join()

@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried again soon."""
-    monkeypatch.setattr("client.transport._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("client.retries.FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture

@@ -129,3 +129,31 @@ def scoring_body(**changes: object) -> dict[str, object]:
         "created_at": "2026-11-23T10:00:00Z",
     }
     return {**body, **changes}
+
+
+def plan_body(**changes: object) -> dict[str, object]:
+    unknown = {"basis": "unknown", "p50": None, "p90": None}
+    estimate = {
+        "basis": "unknown",
+        "similar_runs": 0,
+        "steps": 60,
+        "reward_queries": {"basis": "analytic", "train": 240, "evaluation": 32},
+        "gpu_seconds": unknown,
+        "wall_clock_s": unknown,
+        "queue_wait_s": unknown,
+        "vram_gib": {"basis": "unknown", "peak": None, "at_least": 2.5, "breakdown": None},
+        "hardware": [],
+        "storage_gib": {"basis": "unknown", "total": None},
+        "cost": {**unknown, "currency": "USD"},
+        "first_ceiling": unknown,
+    }
+    body: dict[str, object] = {
+        "valid": True,
+        "spec_hash": "sha256:" + "1" * 64,
+        "resolved_spec": {"base_model": "tiny-unet@1"},
+        "template": None,
+        "estimate": estimate,
+        "quota": {"running_jobs": 0, "queued_jobs": 0, "would_start": "now"},
+        "warnings": [],
+    }
+    return {**body, **changes}

@@ -7,18 +7,24 @@ import pytest
 
 from client import VaderClient
 from client.errors import (
+    BadArgument,
     Busy,
     Conflict,
     Invalid,
     NoAdapter,
     NotFound,
+    SpecChanged,
+    Stale,
+    TooExpensive,
     Unauthorized,
     UnexpectedAnswer,
     Unreachable,
+    WaitedTooLong,
+    WrongStatus,
 )
 from client.stack.ports import free_port
 from tests.client.scripted_server import Reply, json_reply, problem_reply, talking
-from tests.client.shapes import JOB_ID, job_body
+from tests.client.shapes import JOB_ID, job_body, plan_body
 
 SPEC = {"base_model": "tiny-unet"}
 
@@ -62,7 +68,8 @@ def test_two_jobs_have_two_idempotency_keys_unless_one_is_given() -> None:
         (401, "invalid_api_key", Unauthorized),
         (403, "missing_scope", Unauthorized),
         (404, "not_found", NotFound),
-        (409, "invalid_transition", Conflict),
+        (409, "invalid_transition", WrongStatus),
+        (409, "upload_in_use", Conflict),
         (415, "unsupported_media_type", Invalid),
     ],
 )
@@ -95,6 +102,96 @@ def test_a_service_that_stays_busy_is_given_up() -> None:
     assert len(script.asked) == 5
 
 
+def test_a_wait_of_over_a_minute_is_left_to_the_caller() -> None:
+    reply = Reply(429, headers={"Retry-After": "3600"})
+    with talking(reply) as (vader, script), pytest.raises(Busy) as caught:
+        vader.me()
+    assert caught.value.retry_after_s == 3600
+    assert len(script.asked) == 1
+
+
+def test_a_date_in_retry_after_is_understood() -> None:
+    past = Reply(503, headers={"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    with talking(past, json_reply(job_body())) as (vader, _):
+        assert vader.job(JOB_ID).id == JOB_ID
+
+
+def test_a_list_goes_through_all_of_its_pages() -> None:
+    pages = (
+        {"data": [job_body(name="one")], "next_cursor": "next", "has_more": True},
+        {"data": [job_body(name="two")], "next_cursor": None, "has_more": False},
+    )
+    with talking(*(json_reply(page) for page in pages)) as (vader, script):
+        assert [job.name for job in vader.jobs(status=["queued"])] == ["one", "two"]
+    assert [asked.path for asked in script.asked] == [
+        "/v1/jobs?status=queued&limit=100",
+        "/v1/jobs?status=queued&limit=100&cursor=next",
+    ]
+
+
+def test_a_change_names_the_version_that_was_read() -> None:
+    replies = (json_reply(job_body(), ETag='W/"r1-v4"'), problem_reply(412, "etag_mismatch"))
+    with talking(*replies) as (vader, script), pytest.raises(Stale):
+        vader.update_job(vader.job(JOB_ID), budget={"max_steps": 9}, labels={"team": None})
+    changed = script.asked[1]
+    assert (changed.method, changed.headers["If-Match"]) == ("PATCH", 'W/"r1-v4"')
+    assert json.loads(changed.body) == {"budget": {"max_steps": 9}, "labels": {"team": None}}
+
+
+def test_a_change_by_id_reads_the_version_first() -> None:
+    replies = (json_reply(job_body(), ETag='W/"r1-v4"'), json_reply(job_body(name="new")))
+    with talking(*replies) as (vader, script):
+        assert vader.update_job(JOB_ID, name="new").name == "new"
+    assert script.asked[1].headers["If-Match"] == 'W/"r1-v4"'
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [(409, "spec_hash_mismatch", SpecChanged), (422, "estimate_exceeds_limit", TooExpensive)],
+)
+def test_a_job_is_bound_to_its_dry_run(status: int, code: str, kind: type[Exception]) -> None:
+    with talking(json_reply(plan_body()), problem_reply(status, code)) as (vader, script):
+        dry = vader.dry_run(SPEC)
+        with pytest.raises(kind):
+            vader.create_job(SPEC, expect=dry, max_cost={"amount": "9.50", "currency": "USD"})
+    assert json.loads(script.asked[1].body)["expect"] == {
+        "spec_hash": "sha256:" + "1" * 64,
+        "max_estimated_cost": {"amount": "9.50", "currency": "USD"},
+    }
+
+
+def test_waiting_bears_a_service_that_is_away_for_a_while() -> None:
+    replies = (
+        json_reply(job_body(status="running")),
+        *[Reply(503)] * 6,
+        json_reply(job_body(status="succeeded", terminal=True)),
+    )
+    with talking(*replies) as (vader, script):
+        assert vader.wait(JOB_ID).status == "succeeded"
+    assert script.asked[0].headers["Prefer"] == "wait=3"
+
+
+def test_waiting_ends_at_a_pause_unless_told_otherwise() -> None:
+    paused = json_reply(job_body(status="paused"))
+    ended = json_reply(job_body(status="cancelled", terminal=True))
+    with talking(paused, paused, ended) as (vader, _):
+        assert vader.wait(JOB_ID).status == "paused"
+        assert vader.wait(JOB_ID, until=()).status == "cancelled"
+
+
+def test_waiting_has_an_end() -> None:
+    reply = json_reply(job_body(status="running"))
+    with talking(reply) as (vader, _), pytest.raises(WaitedTooLong, match="is running after 0 s"):
+        vader.wait(JOB_ID, timeout_s=0)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/../b"])
+def test_a_name_that_leads_elsewhere_is_not_asked_for(name: str) -> None:
+    with talking() as (vader, script), pytest.raises(BadArgument):
+        vader.job(name)
+    assert script.asked == []
+
+
 def test_a_service_that_is_not_there_is_unreachable() -> None:
     away = f"http://127.0.0.1:{free_port()}"
     with VaderClient(away, "key") as vader, pytest.raises(Unreachable, match="does not answer"):
@@ -109,8 +206,8 @@ def test_an_answer_of_something_else_is_told_apart_from_a_refusal(reply: Reply) 
 
 def test_filters_of_a_list_become_parameters() -> None:
     with talking(json_reply({"data": [job_body()], "has_more": False})) as (vader, script):
-        page = vader.jobs(
-            status=["queued", "running"], method="nft", labels={"team": "ads"}, limit=5
+        page = vader.jobs(status=["queued", "running"], method="nft", labels={"team": "ads"}).page(
+            limit=5
         )
     assert page.data[0].id == JOB_ID
     query = script.asked[0].path.partition("?")[2].split("&")

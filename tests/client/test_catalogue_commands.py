@@ -56,9 +56,7 @@ def test_base_models_are_listed_and_shown() -> None:
     assert listed.exit_code == 0, listed.output
     assert "tiny-wan" in listed.stdout
     assert "32x32, 9 frames" in listed.stdout
-    shown, asked = vader(
-        "base-models", "show", "tiny-wan", replies=(json_reply(base_model_body()),)
-    )
+    shown, asked = vader("base-models", "get", "tiny-wan", replies=(json_reply(base_model_body()),))
     assert asked[0].path == "/v1/base-models/tiny-wan"
     assert "16 to 64, 8k+0" in shown.stdout
     assert "[9, 17]" in shown.stdout
@@ -69,7 +67,7 @@ def test_rewards_are_listed_and_shown() -> None:
     listed, _ = vader("rewards", "list", replies=(page(reward_body(), reward_body(weights=None)),))
     assert listed.exit_code == 0, listed.output
     assert "0 to inf" in listed.stdout
-    shown, _ = vader("rewards", "show", "tiny-action", replies=(json_reply(reward_body()),))
+    shown, _ = vader("rewards", "get", "tiny-action", replies=(json_reply(reward_body()),))
     assert "moving left, moving up" in shown.stdout
     assert 'object: {"type": "string"}' in shown.stdout
     assert "org/name at unpinned, not installed" in shown.stdout
@@ -84,7 +82,7 @@ def test_methods_are_listed_and_shown() -> None:
         ["grpo", "any"],
         ["rg", "differentiable"],
     ]
-    shown, asked = vader("methods", "show", "grpo", replies=(json_reply(method_body()),))
+    shown, asked = vader("methods", "get", "grpo", replies=(json_reply(method_body()),))
     assert asked[0].path == "/v1/methods/grpo"
     assert "Flow-GRPO" in shown.stdout
     told = shown.stdout.splitlines()
@@ -108,11 +106,11 @@ def test_a_table_that_is_no_terminals_has_a_line_for_every_row() -> None:
     ("words", "reply"),
     [
         (("base-models", "list"), page(base_model_body())),
-        (("base-models", "show", "x"), json_reply(base_model_body())),
+        (("base-models", "get", "x"), json_reply(base_model_body())),
         (("rewards", "list"), page(reward_body())),
-        (("rewards", "show", "x"), json_reply(reward_body())),
+        (("rewards", "get", "x"), json_reply(reward_body())),
         (("methods", "list"), page(method_body())),
-        (("methods", "show", "x"), json_reply(method_body())),
+        (("methods", "get", "x"), json_reply(method_body())),
         (("uploads", "list"), page(upload_body())),
     ],
 )
@@ -146,7 +144,7 @@ def test_a_reward_is_tried_on_files_and_samples(film: str) -> None:
         ],
         "params": {"n": 3, "object": "cat"},
     }
-    assert waited.headers["Prefer"] == "wait=20"
+    assert waited.headers["Prefer"] == "wait=30"
     assert "0.2500" in result.stdout
     assert "unreadable: It cannot be read." in result.stdout
 

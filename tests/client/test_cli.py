@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from client.cli import app
 from client.models import Job
-from client.render import show_jobs
+from client.show.jobs import show_jobs
 from tests.client.scripted_server import (
     Reply,
     json_reply,
@@ -111,7 +111,7 @@ def test_a_job_of_which_no_adapter_was_evaluated_shows_the_base_model_alone() ->
 def test_a_narrow_terminal_cuts_neither_ids_nor_names() -> None:
     name = "a-name-that-is-far-too-long-for-the-rest-of-the-line"
     screen = StringIO()
-    console = Console(file=screen, width=60, force_terminal=True, color_system=None)
+    console = Console(file=screen, width=70, force_terminal=True, color_system=None)
     show_jobs(console, [Job.model_validate(job_body(name=name))])
     cells = [line.split() for line in screen.getvalue().splitlines()]
     assert cells[1][0] == JOB_ID
@@ -186,7 +186,7 @@ def test_a_download_that_does_not_match_fails_and_keeps_nothing(tmp_path: Path) 
         file = {"path": "x", "size_bytes": 5, "sha256": "0" * 64, "url": f"{files.url}/x"}
         page = json_reply({"data": [file], "has_more": False})
         to = tmp_path / "to"
-        words = ("adapters", "download", "ad_1", "--to", str(to))
+        words = ("adapters", "pull", "ad_1", "--to", str(to))
         result = _vader(*words, replies=(page,))
     assert result.exit_code == 5
     assert "Nothing was kept" in result.stderr

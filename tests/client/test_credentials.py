@@ -37,3 +37,18 @@ def test_the_folders_key_is_not_sent_elsewhere(tmp_path: Path) -> None:
 def test_nothing_known_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="VADER_URL"):
         connect(url=None, api_key=None, data_dir=tmp_path)
+
+
+def test_the_environment_gives_what_is_not_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VADER_DATA_DIR", str(_folder(tmp_path)))
+    with connect() as client:
+        assert client.url == "http://127.0.0.1:8000"
+    monkeypatch.setenv("VADER_URL", "https://vader.example")
+    monkeypatch.setenv("VADER_API_KEY", "set")
+    with connect() as client:
+        assert (client.url, client._transport.http.headers["Authorization"]) == (
+            "https://vader.example",
+            "Bearer set",
+        )

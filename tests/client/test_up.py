@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from client import VaderClient
-from client.cli import EXIT_BY_STATUS
 from client.command import EXIT_ERROR
+from client.commands.jobs import EXIT_BY_STATUS
 from client.models import Job
 from tests.client import small_job
 from tests.client.stacks import Up, processes_on, running_on, soon

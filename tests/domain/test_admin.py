@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from domain import admin, api_keys, db, projects
+from domain import admin, api_keys, audit_log, db, members, projects
+from domain.audit_log import Filters
 from domain.errors import InvalidApiKey
 from domain.ids import to_public
 from domain.settings import get_settings
@@ -80,3 +81,48 @@ def test_wrong_usage_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         admin.main(["create-key"])
     assert ended.value.code == 2
     assert "--project" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_key_can_be_made_with_fewer_scopes(capsys: pytest.CaptureFixture[str]) -> None:
+    made = answer(
+        capsys,
+        *("create-key", "--project", "ads", "--name", "ci"),
+        *("--scope", "jobs:read", "--scope", "usage:read"),
+    )
+    assert made["scopes"] == ["jobs:read", "usage:read"]
+
+
+@pytest.mark.usefixtures("settings")
+def test_quotas_are_set_one_by_one_and_go_back_to_the_default(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer(capsys, "create-project", "--name", "ads")
+    of_ads = ("set-quota", "--project", "ads")
+    first = answer(capsys, *of_ads, "--running-jobs", "4", "--storage-bytes", "0")
+    assert (first["running_jobs"], first["storage_bytes"], first["queued_jobs"]) == (4, 0, 1000)
+    second = answer(capsys, *of_ads, "--running-jobs", "default", "--queued-jobs", "5")
+    assert (second["running_jobs"], second["storage_bytes"], second["queued_jobs"]) == (None, 0, 5)
+    for wrong in ("-1", "many", "1.5"):
+        with pytest.raises(SystemExit):
+            admin.main([*of_ads, "--queued-jobs", wrong])
+
+
+@pytest.mark.usefixtures("settings", "cheap_passwords")
+def test_the_first_member_of_a_project_is_invited_by_an_operator(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answer(capsys, "create-project", "--name", "ads")
+    who = ("--email", "ada@example.com", "--name", "Ada", "--role", "admin")
+    made = answer(capsys, "invite", "--project", "ads", *who)
+    with db.transaction() as session:
+        token = str(made["invitation_token"])
+        member = members.accept(session, token=token, password="a long and private phrase")
+        assert (to_public("mem", member.id), member.role) == (made["member_id"], "admin")
+        found = audit_log.list_entries(
+            session, project_id=member.project_id, filters=Filters(), cursor=None, limit=9
+        )
+    assert [(entry.actor_type, entry.action) for entry in found.items] == [
+        ("operator", "member.invite"),
+        ("operator", "project.create"),
+    ]

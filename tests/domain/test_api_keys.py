@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from domain import api_keys, db
+from domain import api_keys, callers, db
+from domain.callers import Caller
 from domain.errors import ExpiredApiKey, InvalidApiKey, MissingScope, NotFound
 from domain.tables import ApiKey
 from tests import factories, lives
@@ -27,7 +28,7 @@ def token(project_id: UUID) -> str:
         return factories.key(session, project_id)
 
 
-def verified(token: str) -> api_keys.Caller:
+def verified(token: str) -> Caller:
     with db.transaction() as session:
         return api_keys.verify(session, token)
 
@@ -36,9 +37,9 @@ def test_a_key_stands_for_its_project_and_scopes(project_id: UUID, token: str) -
     caller = verified(token)
     assert (caller.project_id, caller.name) == (project_id, "test")
     assert tuple(caller.scopes) == api_keys.ALL_SCOPES
-    api_keys.require(caller, "jobs:write")
+    callers.require(caller, "jobs:write")
     with pytest.raises(MissingScope) as refused:
-        api_keys.require(caller, "admin")
+        callers.require(caller, "admin")
     assert refused.value.extra == {"scope": "admin"}
 
 

@@ -5,12 +5,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from domain import artifacts, db, events
+from domain import adapter_registry, artifacts, db, events, init_from
 from domain.claims import Claim
 from domain.errors import NotFound
 from domain.ids import to_public
 from domain.tables import Adapter, Attempt, Checkpoint, Event, Sample
-from tests import lives, trainer_lines
+from tests import factories, lives, trainer_lines
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -40,7 +40,7 @@ def test_a_finished_job_shows_all_it_yielded() -> None:
         found = artifacts.sample(session, project_id=job.project_id, sample_id=samples[0].id)
         assert adapter is not None
         assert job.adapter_id == adapter.id
-        artifacts.adapter(session, project_id=job.project_id, adapter_id=adapter.id)
+        adapter_registry.get(session, project_id=job.project_id, adapter_id=adapter.id)
     assert found.key.endswith("/attempts/1/samples/p_1-s11-base.mp4")
     assert adapter.prefix.endswith("/attempts/1/adapter")
     assert [file["path"] for file in adapter.files] == [
@@ -61,7 +61,7 @@ def test_another_projects_things_are_not_found() -> None:
         with pytest.raises(NotFound):
             artifacts.sample(session, project_id=stranger, sample_id=sample.id)
         with pytest.raises(NotFound):
-            artifacts.adapter(session, project_id=stranger, adapter_id=job.adapter_id)
+            adapter_registry.get(session, project_id=stranger, adapter_id=job.adapter_id)
 
 
 def test_a_sample_stored_again_keeps_its_id() -> None:
@@ -82,7 +82,7 @@ def test_checkpoints_are_told_and_the_oldest_are_given_up() -> None:
     with db.transaction() as session:
         given_up = artifacts.prune_checkpoints(session, **holder(claim), keep_last=2)
     prefix = artifacts.attempt_prefix(claim.job_id, claim.attempt)
-    assert given_up == [f"{prefix}/checkpoints/step-000010"]
+    assert given_up == [artifacts.GivenUp(f"{prefix}/checkpoints/step-000010", kept=None)]
     kept = checkpoints(claim)
     assert [(row.step, row.expired_at is None) for row in kept] == [
         (30, True),
@@ -90,6 +90,12 @@ def test_checkpoints_are_told_and_the_oldest_are_given_up() -> None:
         (10, False),
     ]
     assert kept[0].files[0]["path"] == "adapter/adapter_model.safetensors"
+    assert kept[0].counters == {
+        "reward_queries": 240,
+        "evaluation_queries": 4,
+        "gpu_seconds": 60.0,
+        "wall_clock_s": 90.0,
+    }
     with db.read() as session:
         told = events.list_after(session, job_id=claim.job_id, types=["job.checkpoint_saved"])
     assert [event.data["checkpoint_id"] for event in told][-1] == to_public("ck", kept[0].id)
@@ -140,3 +146,18 @@ def test_a_log_is_noted_on_its_attempt() -> None:
     with db.read() as session:
         attempt = session.get_one(Attempt, (claim.job_id, claim.attempt))
     assert attempt.log == {"key": "logs/1", "size_bytes": 10, "sha256": trainer_lines.SHA256}
+
+
+def test_a_checkpoint_that_a_waiting_job_starts_from_is_not_given_up() -> None:
+    claim = lives.training()
+    lives.checkpointed(claim, [10, 20, 30])
+    oldest = checkpoints(claim)[-1]
+    with db.transaction() as session:
+        start = init_from.of_checkpoint(oldest, state="full").model_dump(mode="json")
+        waiting = factories.job(session, claim.project_id)
+        waiting.init_from = start
+    given_up = lives.pruned(claim, keep_last=1)
+    prefix = artifacts.attempt_prefix(claim.job_id, claim.attempt)
+    assert [old.prefix for old in given_up] == [f"{prefix}/checkpoints/step-000020"]
+    lives.cancel(waiting.id)
+    assert [old.prefix for old in lives.pruned(claim, keep_last=1)] == [oldest.prefix]

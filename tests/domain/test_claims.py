@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from domain import artifacts, claims, db, events, jobs, progress, prompt_sets
-from domain.claims import JobError
+from domain import artifacts, claims, db, events, jobs, progress, quotas
+from domain.callers import Origin
 from domain.errors import InvalidTransition, StaleAttempt
 from domain.ids import to_public
+from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.tables import Attempt, Event, Job
 from tests import factories, lives, trainer_lines
@@ -81,7 +82,7 @@ def test_a_claim_carries_the_prompts_of_a_stored_set() -> None:
     with db.transaction() as session:
         project = factories.project(session)
         prompts = [Prompt.model_validate(prompt) for prompt in factories.PROMPTS]
-        made = prompt_sets.create(session, project_id=project.id, name="ways", prompts=prompts)
+        made = factories.prompt_set(session, project.id, prompts)
         reference = f"{to_public('ps', made.id)}@v1"
         spec = factories.spec().model_copy(
             update={
@@ -92,11 +93,9 @@ def test_a_claim_carries_the_prompts_of_a_stored_set() -> None:
         )
         jobs.create(
             session,
-            project_id=project.id,
             spec=spec,
             asked_spec={},
-            created_by_key_id=None,
-            trace_id="",
+            origin=Origin(project_id=project.id, trace_id=""),
         )
     claim = lives.claimed()
     assert claim.spec.prompts.inline == prompts
@@ -154,9 +153,13 @@ def test_a_heartbeat_prolongs_the_lease_and_tells_of_a_cancel() -> None:
     lives.cancel(claim.job_id, keep_adapter=False)
     with db.transaction() as session:
         assert claims.heartbeat(session, **holder) == claims.Heartbeat(
-            cancel_requested=True, keep_adapter=False
+            cancel_requested=True,
+            keep_adapter=False,
+            pause_requested=False,
+            budget=claim.budget,
+            cost_gpu_seconds=None,
         )
-        assert claims.cancel_asked(session, **holder).cancel_requested
+        assert claims.wishes(session, **holder).cancel_requested
 
 
 def writes_of(job_id: UUID, attempt: int) -> list[Callable[[Session], object]]:
@@ -165,10 +168,11 @@ def writes_of(job_id: UUID, attempt: int) -> list[Callable[[Session], object]]:
     line = trainer_lines
     return [
         lambda s: claims.heartbeat(s, **who),
-        lambda s: claims.cancel_asked(s, **who),
+        lambda s: claims.wishes(s, **who),
         lambda s: claims.finish(s, **who, to=Status.FAILED, error=lives.BROKEN),
         lambda s: claims.fail_attempt(s, **who, error=lives.BROKEN),
         lambda s: claims.release(s, **who, reason=""),
+        lambda s: claims.pause(s, **who, reason="requested"),
         lambda s: progress.record(s, **who, lines=[line.step(1)]),
         lambda s: artifacts.add_sample(s, **who, line=line.sample(), key="k"),
         lambda s: artifacts.add_sheet(s, **who, line=line.sheet(), key="k"),
@@ -356,3 +360,16 @@ def test_a_spec_that_can_no_longer_be_read_fails_its_job_and_stops_no_other() ->
         assert failed.error is not None
         assert failed.error["code"] == "spec_unusable"
         assert "/former_field" in failed.error["message"]
+
+
+def test_a_project_without_any_quota_stands_in_nobodys_way() -> None:
+    with db.transaction() as session:
+        poor = factories.project(session)
+        quotas.set_limits(session, poor.id, gpu_seconds_a_month=0)
+        waits = factories.job(session, poor.id, priority="high")
+    other = lives.waiting()
+    assert lives.claimed().job_id == other.id
+    with db.transaction() as session:
+        assert claims.claim(session, worker="w", hardware=HARDWARE) is None
+        quotas.set_limits(session, poor.id, gpu_seconds_a_month=10)
+    assert lives.claimed().job_id == waits.id

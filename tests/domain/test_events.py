@@ -53,8 +53,9 @@ def test_an_event_is_announced_when_and_only_when_it_is_committed(database_url: 
         assert list(listener.notifies(timeout=0.1)) == []
         with db.transaction() as session:
             events.append(session, job_id=job.id, type="job.warning", message="heard")
-        heard = list(listener.notifies(timeout=5, stop_after=1))
-    assert [notification.payload for notification in heard] == [str(job.id)]
+            events.append(session, job_id=job.id, type="job.warning", message="heard once")
+        heard = list(listener.notifies(timeout=5, stop_after=2))
+    assert [notification.payload for notification in heard] == [str(job.id), str(job.project_id)]
 
 
 def test_levels_follow_the_type() -> None:

@@ -77,7 +77,7 @@ def test_filters_narrow_the_list(project_id: UUID) -> None:
         ({"labels": {"team": "ads", "ticket": "2"}}, []),
         ({"created_after": labelled.created_at}, [wan]),
         ({"created_before": labelled.created_at}, [plain]),
-        ({"created_by": uuid4()}, []),
+        ({"created_by_key": uuid4()}, []),
         ({"text": "plain 100%"}, [plain]),
         ({"text": "%"}, [plain]),
     ]
@@ -133,3 +133,26 @@ def test_jobs_made_in_the_same_moment_are_all_found(project_id: UUID) -> None:
         page = listed(project_id, cursor=cursor, limit=1)
         found, cursor = found + ids(page), page.next_cursor
     assert sorted(found) == sorted(job.id for job in made)
+
+
+def test_the_oldest_can_come_first(project_id: UUID) -> None:
+    made = [make(project_id).id for _ in range(3)]
+    with db.read() as session:
+        place = {"project_id": project_id, "filters": JobFilters(), "limit": 2}
+        first = list_jobs(session, **place, cursor=None, oldest_first=True)
+        rest = list_jobs(session, **place, cursor=first.next_cursor, oldest_first=True)
+    assert ids(first) + ids(rest) == made
+    with pytest.raises(InvalidCursor):
+        listed(project_id, cursor=first.next_cursor)
+
+
+def test_jobs_are_found_by_template_and_by_the_job_they_were_made_from(project_id: UUID) -> None:
+    parent, child, other = (make(project_id) for _ in range(3))
+    with db.transaction() as session:
+        row = session.get_one(Job, child.id)
+        row.template, row.parent_job_id = "tpl_a@2", parent.id
+        session.get_one(Job, other.id).template = "tpl_ab@2"
+    assert ids(listed(project_id, parent=parent.id)) == [child.id]
+    assert ids(listed(project_id, template="tpl_a")) == [child.id]
+    assert ids(listed(project_id, template="tpl_a@2")) == [child.id]
+    assert ids(listed(project_id, template="tpl_a@1")) == []

@@ -10,6 +10,7 @@ from domain.job_status import Status
 from domain.tables import Event, MetricPoint
 from tests import lives, trainer_lines
 from tests.trainer_lines import done, evaluation, phase, sample, started, step, warned
+from vader_core import lines
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -19,18 +20,16 @@ def history(claim: Claim, *types: str) -> list[Event]:
         return events.list_after(session, job_id=claim.job_id, types=types, limit=1000)
 
 
-def points(claim: Claim, *keys: str, max_points: int = 500) -> list[MetricPoint]:
+def points(claim: Claim, *keys: str) -> list[MetricPoint]:
     with db.read() as session:
-        return metrics.series(
-            session, job_id=claim.job_id, keys=keys or None, max_points=max_points
-        )
+        return metrics.series(session, job_id=claim.job_id, keys=keys)
 
 
 def test_the_trainers_first_line_makes_the_job_run() -> None:
     lives.waiting()
     claim = lives.claimed()
-    job = lives.told(claim, started(steps_total=7))
-    assert (job.status, job.phase, job.steps_total) == ("running", "loading", 7)
+    job = lives.told(claim, started())
+    assert (job.status, job.phase) == ("running", "loading")
     with db.read() as session:
         attempt = artifacts.attempts(session, job_id=claim.job_id)[0]
     assert attempt.environment is not None
@@ -159,10 +158,20 @@ def test_eighty_percent_of_a_ceiling_is_told_once() -> None:
     lives.told(claim, step(8))
     lives.told(claim, step(9))
     warning = history(claim, "job.budget_warning")
-    assert [event.data for event in warning] == [
-        {"ceiling": "max_gpu_seconds", "limit": 20, "used": 16, "fraction": 0.8}
-    ]
+    told = {"ceiling": "max_gpu_seconds", "limit": 20, "used": 16, "fraction": 0.8}
+    assert [event.data for event in warning] == [{**told, "expected_steps_at_stop": 10}]
     assert warning[0].level == "warning"
+    assert "max_steps is expected to come before it" in warning[0].message
+
+
+def test_a_warning_says_where_the_ceiling_will_end_it() -> None:
+    claim = lives.training(budget={"max_steps": 20, "max_reward_queries": 100})
+    lives.told(claim, *(step(number) for number in range(1, 11)))
+    (warning,) = history(claim, "job.budget_warning")
+    assert warning.data["expected_steps_at_stop"] == 12
+    assert warning.message == (
+        "80% of max_reward_queries is used; expected to end there in 5s, 8 steps short of max_steps."
+    )
 
 
 def test_a_job_being_cancelled_still_counts_what_is_spent() -> None:
@@ -171,15 +180,6 @@ def test_a_job_being_cancelled_still_counts_what_is_spent() -> None:
     job = lives.told(claim, step(1), phase("exporting"), done(step=1, stop_reason="cancelled"))
     assert (job.status, job.gpu_seconds) == ("cancelling", 5)
     assert lives.ended(claim, Status.CANCELLED).gpu_seconds == 5
-
-
-def test_a_long_series_is_thinned_and_keeps_its_end() -> None:
-    claim = lives.training()
-    lives.told(claim, *(step(number) for number in range(1, 101)))
-    few = points(claim, "reward", max_points=10)
-    assert len(few) <= 10
-    assert few[-1].step == 100
-    assert len(points(claim, "reward", max_points=100)) == 100
 
 
 def test_every_write_changes_the_version() -> None:
@@ -191,3 +191,14 @@ def test_every_write_changes_the_version() -> None:
     assert versions == sorted(set(versions))
     assert lives.now(claim.job_id).updated_at >= lives.now(claim.job_id).created_at
     assert timedelta(0) <= lives.now(claim.job_id).updated_at - lives.now(claim.job_id).queued_at
+
+
+def test_every_guard_that_does_not_hold_is_warned_of() -> None:
+    claim = lives.training()
+    guards = [
+        lines.GuardResult(reward=reward, base=0.5, adapter=adapter, ok=ok)
+        for reward, adapter, ok in (("still@1", 0.5, True), ("sharp@1", 0.1, False))
+    ]
+    lives.told(claim, evaluation().model_copy(update={"guards": guards}))
+    [told] = history(claim, "job.guard_warning")
+    assert (told.level, told.step, told.data["reward"]) == ("warning", 20, "sharp@1")

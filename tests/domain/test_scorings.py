@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from domain import db, scorings, sweep
 from domain.errors import NotFound, StaleAttempt
 from domain.scoring_table import Scoring
+from domain.scorings import TASKS
 from domain.settings import Settings
 from domain.sweep import SweepReport
 from tests import factories, scoring_lives
@@ -37,27 +39,27 @@ def test_projects_take_turns_and_each_goes_on_with_its_oldest() -> None:
     first = scoring_lives.waiting()
     second, third = (scoring_lives.waiting(first.project_id) for _ in range(2))
     others = scoring_lives.waiting()
-    order = [scoring_lives.claimed().scoring_id for _ in range(4)]
+    order = [scoring_lives.claimed().id for _ in range(4)]
     assert order == [first.id, others.id, second.id, third.id]
 
 
 def test_the_oldest_is_claimed_first_and_each_once() -> None:
     made = [scoring_lives.waiting().id for _ in range(4)]
 
-    def claim(number: int) -> scorings.ScoringClaim | None:
+    def claim(number: int) -> Scoring | None:
         with db.transaction() as session:
-            return scorings.claim(session, worker=f"scorer-{number}")
+            return TASKS.claim(session, worker=f"scorer-{number}")
 
-    assert scoring_lives.claimed().scoring_id == made[0]
+    assert scoring_lives.claimed().id == made[0]
     with ThreadPoolExecutor(6) as pool:
-        found = [one.scoring_id for one in pool.map(claim, range(6)) if one is not None]
+        found = [one.id for one in pool.map(claim, range(6)) if one is not None]
     assert sorted(found) == made[1:]
 
 
 def test_a_claim_has_what_the_scorer_needs() -> None:
     row = scoring_lives.waiting(None, scoring_lives.video(prompt="x"))
     claim = scoring_lives.claimed("me")
-    assert (claim.reward, claim.attempt, claim.params) == ("tiny-text-match@1", 1, {})
+    assert (claim.reward["name"], claim.attempt, claim.params) == ("tiny-text-match@1", 1, {})
     assert claim.videos == row.videos
     held = scoring_lives.now(row.id)
     assert (held.status, held.owner) == ("running", "me")
@@ -98,13 +100,13 @@ def test_what_cannot_help_is_not_tried_again() -> None:
 def test_an_attempt_that_lost_its_lease_writes_nothing() -> None:
     row = scoring_lives.waiting()
     first = scoring_lives.claimed()
-    holder = {"scoring_id": first.scoring_id, "attempt": first.attempt}
+    holder: dict[str, Any] = {"row_id": first.id, "attempt": first.attempt}
     with db.transaction() as session:
-        scorings.heartbeat(session, **holder)
+        TASKS.heartbeat(session, **holder)
     scoring_lives.run_out()
     assert sweep.run_once() == SweepReport(ran=True, requeued=1)
     with pytest.raises(StaleAttempt), db.transaction() as session:
-        scorings.heartbeat(session, **holder)
+        TASKS.heartbeat(session, **holder)
     second = scoring_lives.claimed()
     with pytest.raises(StaleAttempt):
         scoring_lives.succeeded(first)

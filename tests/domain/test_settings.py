@@ -97,11 +97,14 @@ def test_a_worker_must_stop_before_its_lease_can_be_given_away(
 def test_production_refuses_everything_unsafe_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, PRODUCTION).environment == "production"
     open_redis = {"VADER_REDIS_URL": "redis://queue:6379/0"}
-    told = faults(monkeypatch, {**GOOD, **open_redis, "VADER_ENVIRONMENT": "production"})
+    inner_webhooks = {"VADER_WEBHOOK_ALLOW_PRIVATE": "true"}
+    unsafe = {**GOOD, **open_redis, **inner_webhooks, "VADER_ENVIRONMENT": "production"}
+    told = faults(monkeypatch, unsafe)
     assert [line.partition(":")[0] for line in told] == [
         "VADER_SECRET_KEY",
         "VADER_PUBLIC_URL",
         "VADER_WORK_DIR",
+        "VADER_WEBHOOK_ALLOW_PRIVATE",
         "VADER_REDIS_URL",
     ]
 

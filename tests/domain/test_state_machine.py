@@ -1,7 +1,7 @@
-"""Random histories of several workers, a client and the sweeper, against the invariants of a job.
+"""Random histories of several workers, clients and the sweeper, against the invariants of a job.
 
 I2 every job can be brought to an end; I3 it ends once and then never changes; I4 attempts only grow, and
-what an attempt without the lease writes is refused.
+what an attempt without the lease writes is refused. What was spent never shrinks.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from pydantic import JsonValue
 from sqlalchemy import text
 
 from domain import claims, db, events, progress, sweep
 from domain.claims import Claim
-from domain.errors import InvalidTransition, StaleAttempt
-from domain.job_status import HELD, TERMINAL, TRANSITIONS, Status
+from domain.errors import CeilingReached, InvalidTransition, StaleAttempt
+from domain.job_status import HELD, TERMINAL, TRANSITIONS, Status, allowed_actions
 from tests import lives, trainer_lines
 
 CLAIMS = st.integers(min_value=0, max_value=5)
-TOLD = ("starting", "running", "finalizing", "adapter", "succeeded", "failed", "released", "broken")
+TOLD = (
+    *("starting", "running", "finalizing", "adapter", "succeeded", "failed", "released", "broken"),
+    *("paused", "exhausted"),
+)
+COUNTERS = ("step", "reward_queries", "evaluation_queries", "gpu_seconds", "wall_clock_s")
 
 
 class Histories(RuleBasedStateMachine):
@@ -35,6 +40,7 @@ class Histories(RuleBasedStateMachine):
         self.job_id: UUID = lives.waiting().id
         self.claims: list[Claim] = []
         self.ended_as: tuple[str, str | None] | None = None
+        self.spent = dict.fromkeys(COUNTERS, 0.0)
 
     @rule()
     def a_worker_claims(self) -> None:
@@ -78,6 +84,10 @@ class Histories(RuleBasedStateMachine):
                 claims.finish(session, **who, to=Status.SUCCEEDED, stop_reason="deadline")
             elif what == "failed":
                 claims.finish(session, **who, to=Status.FAILED, error=lives.BROKEN)
+            elif what == "paused":
+                claims.pause(session, **who, reason="requested")
+            elif what == "exhausted":
+                claims.pause(session, **who, reason="gpu_seconds")
             elif what == "released":
                 claims.release(session, **who, reason="drained")
             else:
@@ -90,6 +100,59 @@ class Histories(RuleBasedStateMachine):
                 lives.cancel(self.job_id, keep_adapter=keep)
         else:
             assert lives.cancel(self.job_id, keep_adapter=keep).status.startswith("cancel")
+
+    @rule()
+    def somebody_pauses(self) -> None:
+        before = lives.now(self.job_id)
+        already = before.status in {"pausing", "paused"}
+        if already or "pause" in allowed_actions(before.status):
+            after = lives.asked_to_pause(self.job_id)
+            assert after.status in {"pausing", "paused"}
+            assert (after.version == before.version) == already
+        else:
+            with pytest.raises(InvalidTransition):
+                lives.asked_to_pause(self.job_id)
+
+    @rule()
+    def somebody_resumes(self) -> None:
+        before = lives.now(self.job_id)
+        if before.status == "queued":
+            assert lives.resumed(self.job_id).version == before.version
+        elif before.status != "paused":
+            with pytest.raises(InvalidTransition):
+                lives.resumed(self.job_id)
+        elif before.pause_reason == "gpu_seconds" and before.budget["on_exhausted"] == "pause":
+            with pytest.raises(CeilingReached):
+                lives.resumed(self.job_id)
+        else:
+            assert lives.resumed(self.job_id).status == "queued"
+
+    @rule(
+        limit=st.sampled_from([None, 50, 100, 1000]), exhausted=st.sampled_from(["pause", "finish"])
+    )
+    def somebody_changes_the_budget(self, limit: int | None, exhausted: str) -> None:
+        before = lives.now(self.job_id)
+        change: dict[str, JsonValue] = {"max_gpu_seconds": limit, "on_exhausted": exhausted}
+        if "patch" in allowed_actions(before.status):
+            after = lives.patched(self.job_id, budget=change)
+            assert after.budget["max_gpu_seconds"] == limit
+            assert after.revision - before.revision == (after.budget != before.budget)
+        else:
+            with pytest.raises(InvalidTransition):
+                lives.patched(self.job_id, budget=change)
+
+    @rule()
+    def a_paused_job_expires_and_the_sweeper_comes(self) -> None:
+        was_paused = lives.now(self.job_id).status == "paused"
+        with db.transaction() as session:
+            session.execute(
+                text(
+                    "UPDATE jobs SET paused_expires_at = clock_timestamp() WHERE status = 'paused'"
+                )
+            )
+        assert sweep.run_once().ran
+        if was_paused:
+            assert lives.now(self.job_id).status in {"succeeded", "failed"}
 
     @rule()
     def the_lease_runs_out_and_the_sweeper_comes(self) -> None:
@@ -109,6 +172,22 @@ class Histories(RuleBasedStateMachine):
         if job.status in TERMINAL:
             self.ended_as = (job.status, job.stop_reason)
             assert job.finished_at is not None
+
+    @invariant()
+    def counters_only_grow(self) -> None:
+        job = lives.now(self.job_id)
+        now = {name: float(getattr(job, name)) for name in COUNTERS}
+        assert all(now[name] >= self.spent[name] for name in COUNTERS)
+        self.spent = now
+
+    @invariant()
+    def only_a_paused_job_says_why_it_is_paused(self) -> None:
+        job = lives.now(self.job_id)
+        if job.status == "paused":
+            assert job.pause_reason is not None
+            assert job.paused_expires_at is not None
+        if job.status in {"queued", "starting", "running"}:
+            assert (job.pause_reason, job.paused_expires_at) == (None, None)
 
     @invariant()
     def only_a_held_job_has_a_lease(self) -> None:
@@ -132,6 +211,7 @@ class Histories(RuleBasedStateMachine):
         for _ in range(8):
             if lives.now(self.job_id).status in TERMINAL:
                 break
+            self.a_paused_job_expires_and_the_sweeper_comes()
             self.the_lease_runs_out_and_the_sweeper_comes()
             self.a_worker_claims()
         assert lives.now(self.job_id).status in TERMINAL

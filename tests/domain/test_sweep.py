@@ -13,8 +13,8 @@ import redis
 from sqlalchemy import select, text
 
 from domain import db, queue, sweep, workers
+from domain.service_tables import IdempotencyKey, Worker
 from domain.sweep import SweepReport
-from domain.tables import IdempotencyKey, Worker
 from tests import factories, lives, trainer_lines
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -44,8 +44,11 @@ def test_jobs_of_silent_workers_go_back_end_or_are_cancelled() -> None:
     lives.cancel(asked.job_id)
     last = lives.training()
     with db.transaction() as session:
-        statement = text("UPDATE jobs SET preemptions = -2 WHERE id = :id")
-        session.execute(statement, {"id": last.job_id})
+        used_up = text(
+            "INSERT INTO attempts (job_id, number, worker, hardware, outcome)"
+            " SELECT :id, number, 'w', 'cpu', 'lost' FROM unnest('{-1, 0}'::int[]) AS number"
+        )
+        session.execute(used_up, {"id": last.job_id})
     silence_all_workers()
     assert sweep.run_once() == SweepReport(ran=True, requeued=1, failed=1, cancelled=1)
     assert lives.now(again.job_id).status == "queued"

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from domain import claims, db, prompt_sets, uploads
+from domain import claims, db, uploads
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id, to_public
 from domain.tables import Upload
@@ -98,7 +98,7 @@ def test_what_is_used_cannot_be_deleted_and_what_is_not_can(project_id: UUID) ->
     used, free = added(project_id), added(project_id, received("b" * 64))
     with db.transaction() as session:
         prompts = [Prompt(prompt="x", image=public(used))]
-        made = prompt_sets.create(session, project_id=project_id, name="x", prompts=prompts)
+        made = factories.prompt_set(session, project_id, prompts)
     with pytest.raises(Conflict) as caught:
         delete(project_id, used.id)
     assert caught.value.extra["used_by"] == [to_public("ps", made.id)]
@@ -124,7 +124,7 @@ def test_a_deletion_waits_for_whoever_is_about_to_use_it(project_id: UUID) -> No
         deletion.join(0.2)
         assert deletion.is_alive(), "the deletion must wait"
         prompts = [Prompt(prompt="x", image=public(row))]
-        prompt_sets.create(session, project_id=project_id, name="x", prompts=prompts)
+        factories.prompt_set(session, project_id, prompts)
     deletion.join(20)
     assert isinstance(outcome[0], Conflict)
 
@@ -144,7 +144,7 @@ def test_a_claim_names_each_first_image_once_also_of_a_prompt_set() -> None:
     row = added(job.project_id)
     prompts = [Prompt(prompt=text, image=public(row)) for text in ("a", "b")]
     with db.transaction() as session:
-        made = prompt_sets.create(session, project_id=job.project_id, name="x", prompts=prompts)
+        made = factories.prompt_set(session, job.project_id, prompts)
         changed = session.merge(job)
         prompt_set = to_public("ps", made.id)
         changed.spec = {**job.spec, "prompts": {"prompt_set": prompt_set, "inline": None}}

@@ -92,3 +92,25 @@ def test_keys_that_could_write_prompt_sets_may_upload_after_the_upgrade(
         ("all", ["jobs:read", "prompt_sets:write", "uploads:write"]),
         ("reader", ["jobs:read"]),
     ]
+
+
+def test_prompt_sets_that_are_there_get_their_reports(
+    empty_database_url: str, engine: Engine
+) -> None:
+    command.upgrade(config(empty_database_url), "0005")
+    items = [{"prompt": "a red circle", "heldout": True}, {"prompt": "a blue square"}]
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO projects (id, name) VALUES (gen_random_uuid(), 'p')"))
+        connection.execute(
+            text(
+                "INSERT INTO prompt_sets (id, project_id, name, version, items, sha256)"
+                " SELECT gen_random_uuid(), id, 'old', 1, CAST(:items AS jsonb), '' FROM projects"
+            ),
+            {"items": json.dumps(items)},
+        )
+    upgrade(empty_database_url)
+    with engine.connect() as connection:
+        [row] = connection.execute(text("SELECT size, report FROM prompt_sets")).all()
+    assert row.size == 2
+    assert (row.report["prompts"], row.report["marked"]) == (2, 1)
+    assert row.report["training"] + row.report["heldout"] == 2

@@ -56,7 +56,23 @@ def test_embeddings_are_the_pipelines_and_outlive_the_text_encoder(name: str) ->
     again = base.conditions(PROMPTS[::-1], Video())
     assert torch.equal(again.cond["prompt_embeds"], together.cond["prompt_embeds"].flip(0))
     with pytest.raises(KeyError, match="a green triangle"):
-        base.encode([Prompt(prompt="a green triangle")], Video())
+        base.conditions([Prompt(prompt="a green triangle")], Video())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_new_text_brings_dropped_text_encoders_back(name: str) -> None:
+    new = [Prompt(prompt="a green triangle")]
+    base = base_model(name, torch.float32)
+    expected = base.conditions(new, Video())
+    other = base_model(name, torch.float32)
+    other.encode(PROMPTS, Video())
+    other.drop_text_encoders()
+    other.encode(PROMPTS, Video())
+    assert other.pipeline.text_encoder is None
+    other.encode(new, Video())
+    other.drop_text_encoders()
+    found = other.conditions(new, Video())
+    assert torch.equal(found.cond["prompt_embeds"], expected.cond["prompt_embeds"])
 
 
 @pytest.mark.parametrize("name", NAMES)

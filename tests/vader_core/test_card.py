@@ -24,11 +24,12 @@ def story(**method: Any) -> Story:
     folders = {"unet": "."}
     return Story(
         spec=spec,
+        steps_asked=spec.budget.max_steps,
         base_model=BUILT_IN.base_models["tiny-unet"],
         loading=Loading(
             module="diffusers", folders=folders, in_diffusers=False, takes_prompt=True, arguments={}
         ),
-        progress=TrainState(spec_hash="sha256:0", versions={}),
+        progress=TrainState(training_hash="", continuation_hash="", versions={}),
         metrics=[],
         final=None,
         stop_reason="cancelled",
@@ -144,7 +145,7 @@ def evaluation(step: int, reward: float, adapter_step: int | None = None) -> Eva
 def test_a_restored_adapter_is_shown_at_its_own_step() -> None:
     metrics = [evaluation(4, 0.3), evaluation(8, 0.2), evaluation(8, 0.3, adapter_step=4)]
     progress = TrainState(
-        spec_hash="sha256:0", versions={}, step=8, restored_step=4, chosen_among=2
+        training_hash="", continuation_hash="", versions={}, step=8, restored_step=4, chosen_among=2
     )
     told = dataclasses.replace(
         story(), metrics=metrics, final=metrics[-1], progress=progress, stop_reason="early_stop"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,19 @@ def test_the_base_row_stands_over_the_adapter_row(tmp_path: Path) -> None:
     # There is ink above the rows (title and caption) and beside them (labels and scores).
     assert (picture[: red.min()] < 128).any()
     assert (picture[red.min() :, :90] < 128).any()
+
+
+def test_pairs_without_scores_are_shown_too(tmp_path: Path) -> None:
+    scored = row(tmp_path, "a red circle")
+    unscored = dataclasses.replace(scored, base_score=None, adapter_score=None)
+    for name, one in (("scored", scored), ("unscored", unscored)):
+        write_sheet(tmp_path / f"{name}.png", [one], title="x")
+    with_scores, without = drawn(tmp_path / "scored.png"), drawn(tmp_path / "unscored.png")
+    assert with_scores.shape == without.shape
+    differing = np.argwhere((with_scores != without).any(-1))
+    # Nothing but the labels beside the rows differs.
+    assert len(differing)
+    assert differing[:, 1].max() < 100
 
 
 def test_many_pairs_stand_in_two_columns_and_long_prompts_stay_inside(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vader_core import divergence
-from vader_core.divergence import OPENING_STEPS, WINDOW_STEPS
+from vader_core.divergence import OPENING_STEPS, WINDOW_STEPS, highest_plausible_deviation
 from vader_core.errors import Diverged
 
 
@@ -65,3 +65,12 @@ def test_a_few_bad_steps_are_not_enough() -> None:
     divergence.check([0.3] * 15 + [-0.1] * 5, good, base, step=25)
     with pytest.raises(Diverged):
         divergence.check([-0.1] * 20, good, base, step=25)
+
+
+def test_few_scores_make_the_plausible_deviation_large() -> None:
+    assert highest_plausible_deviation([0.3]) is None
+    two = highest_plausible_deviation([0.0, 1.0])
+    many = highest_plausible_deviation([0.0, 1.0] * 50)
+    assert two is not None
+    assert many is not None
+    assert two > 20 * many > 10

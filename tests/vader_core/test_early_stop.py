@@ -80,14 +80,18 @@ def test_by_the_guards_good_is_where_all_of_them_held(
 
 
 def test_only_the_best_by_a_reward_was_chosen_by_scores() -> None:
-    progress = TrainState(spec_hash="", versions={}, evaluations=evaluations(1, 3, 2, 1))
+    progress = TrainState(
+        training_hash="", continuation_hash="", versions={}, evaluations=evaluations(1, 3, 2, 1)
+    )
     unseen = EarlyStop(metric="unseen_reward", reward="motion@1")
     assert chosen_among(progress, unseen) == 3
     assert chosen_among(progress, EarlyStop(metric="guards")) == 1
 
 
 def test_an_early_stop_by_the_held_out_reward_keeps_no_adapter() -> None:
-    progress = TrainState(spec_hash="", versions={}, evaluations=guarded(True, True))
+    progress = TrainState(
+        training_hash="", continuation_hash="", versions={}, evaluations=guarded(True, True)
+    )
     spec = JobSpec.model_validate(
         {
             "base_model": "tiny-unet",

@@ -253,12 +253,12 @@ def test_a_corrupt_checkpoint_gives_way_to_the_one_before(trainer: Trainer) -> N
     assert of_type(seen, lines.Started)[0].resumed_from == 2
 
 
-def test_a_checkpoint_of_another_spec_is_refused(trainer: Trainer) -> None:
+def test_a_checkpoint_of_another_training_is_refused(trainer: Trainer) -> None:
     trainer(then=at_step(1, sigterm))
     status, seen = trainer("--resume", seed=6)
     assert status == 2
     assert isinstance(seen[-1], lines.Failed)
-    assert "another spec" in seen[-1].message
+    assert "another training" in seen[-1].message
 
 
 def test_rewards_scaled_by_the_base_models_spread_keep_their_scales_when_resumed(

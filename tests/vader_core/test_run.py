@@ -42,7 +42,9 @@ def test_the_prompts_to_train_on_are_those_of_the_runs_videos(
     spec = JobSpec.model_validate(
         small_spec(method=method, budget={"max_steps": max_steps}, seed=11)
     )
-    used = [prompt.prompt for prompt in prompts_to_train_on(spec, PROMPTS)]
+    used = [
+        prompt.prompt for prompt in prompts_to_train_on(spec, PROMPTS, steps=spec.budget.max_steps)
+    ]
     videos = range(max_steps * spec.method.videos_per_step)
     assert set(used) == {prompt.prompt for prompt in training_prompts(spec, PROMPTS, videos)}
     assert len(used) == count

@@ -18,7 +18,8 @@ from vader_core import rewards
 from vader_core.__main__ import main
 from vader_core.catalogue import BUILT_IN
 from vader_core.devices import Compute
-from vader_core.scoring import ScoreFailure, ScoreOutput, ScoreResult
+from vader_core.failure import Failure
+from vader_core.scoring import ScoreOutput, ScoreResult
 from vader_core.spec import Prompt, RewardTerm
 
 REDS, BLUES = "a red square", "a blue square"
@@ -47,7 +48,7 @@ def result(folder: Path, document: object) -> ScoreResult:
     return output.result
 
 
-def failure(folder: Path, document: object, *options: str) -> tuple[int, ScoreFailure]:
+def failure(folder: Path, document: object, *options: str) -> tuple[int, Failure]:
     status, output = run(folder, document, *options)
     assert output.error is not None
     assert output.result is None

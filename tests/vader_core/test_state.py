@@ -4,7 +4,9 @@ from vader_core.state import Evaluated, TrainState
 
 
 def state(**fields: object) -> TrainState:
-    return TrainState.model_validate({"spec_hash": "sha256:0", "versions": {}, **fields})
+    return TrainState.model_validate(
+        {"training_hash": "", "continuation_hash": "", "versions": {}, **fields}
+    )
 
 
 def evaluated(step: int) -> Evaluated:

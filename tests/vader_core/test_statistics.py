@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from vader_core.lines import Verdict
 from vader_core.statistics import (
-    highest_plausible_deviation,
     paired_difference,
     resolution,
     student_half_width,
+    unpaired_difference,
     verdict,
 )
 
@@ -147,10 +148,29 @@ def test_half_the_interval_is_students() -> None:
     assert student_half_width(2.0, 16) == pytest.approx(2.13145 * 2 / 4, rel=1e-5)
 
 
-def test_few_scores_make_the_plausible_deviation_large() -> None:
-    assert highest_plausible_deviation([0.3]) is None
-    two = highest_plausible_deviation([0.0, 1.0])
-    many = highest_plausible_deviation([0.0, 1.0] * 50)
-    assert two is not None
-    assert many is not None
-    assert two > 20 * many > 10
+def test_scores_of_different_prompts_are_compared_without_pairs() -> None:
+    """Against scipy's Welch test over the prompts' means."""
+    rng = np.random.default_rng(7)
+    first, second = rng.normal(0.4, 0.1, (9, 2)), rng.normal(0.6, 0.2, (6, 3))
+    found = unpaired_difference(
+        first.ravel().tolist(),
+        second.ravel().tolist(),
+        first_prompts=[f"a{i}" for i in range(9) for _ in range(2)],
+        second_prompts=[f"b{i}" for i in range(6) for _ in range(3)],
+    )
+    assert found is not None
+    expected = stats.ttest_ind(second.mean(1), first.mean(1), equal_var=False)
+    interval = expected.confidence_interval()
+    assert found.delta == pytest.approx(second.mean() - first.mean())
+    assert found.delta_ci95 == pytest.approx((interval.low, interval.high))
+
+
+def test_without_spread_or_prompts_nothing_is_said_of_unpaired_scores() -> None:
+    alike = unpaired_difference(
+        [0.5, 0.5], [0.6, 0.6], first_prompts=["a", "b"], second_prompts=["c", "d"]
+    )
+    assert alike is None
+    one = unpaired_difference(
+        [0.1, 0.5], [0.2, 0.6], first_prompts=["a", "b"], second_prompts=["c", "c"]
+    )
+    assert one is None

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from domain import artifacts, claims, db, events, jobs, projects, uploads
+from domain.callers import Origin
 from domain.ids import new_id, to_public
 from domain.settings import Settings
 from domain.store import ObjectStore
@@ -34,11 +35,9 @@ class Bench:
         with db.transaction() as session:
             job = jobs.create(
                 session,
-                project_id=self.project_id,
                 spec=spec,
                 asked_spec=spec.model_dump(mode="json"),
-                created_by_key_id=None,
-                trace_id="",
+                origin=Origin(project_id=self.project_id, trace_id=""),
             )
         return job.id
 

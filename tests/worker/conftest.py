@@ -24,6 +24,7 @@ def set_short_times(monkeypatch: pytest.MonkeyPatch, **others: object) -> None:
         "reconcile_s": 0.5,
         "hint_age_s": 1,
         "upload_retry_s": 2,
+        "retry_backoff_s": 0,
         **others,
     }
     for name, value in values.items():

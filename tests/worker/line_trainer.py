@@ -13,7 +13,7 @@ left alone. The spec's labels choose what goes wrong:
     stray_output      any text: writes a line that is none to stdout
     wrong_sha         samples | adapter: announces a wrong sha256
 
-Of every first image it tells the sha256, as a warning.
+Of every first image it tells the sha256, as a warning. A step takes 8 reward queries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ import time
 from pathlib import Path
 
 from vader_core import lines
-from vader_core.spec import JobSpec, spec_hash
+from vader_core.present_budget import Ceilings, PresentBudget
+from vader_core.spec import Budget, JobSpec
+from vader_core.training_hash import training_hash
 
 START = time.monotonic()
 
@@ -44,26 +46,31 @@ class Run:
         self.step, self.weights = 0, hashlib.sha256(str(self.spec.seed).encode()).hexdigest()
         self.images: Path = arguments.images
         self.interrupted = False
+        self.init_adapter: Path | None = arguments.init_adapter
+        self.init_checkpoint: Path | None = arguments.init_checkpoint
+        self.present = PresentBudget(
+            self.out / "budget.json", Ceilings(budget=self.spec.budget, cost_gpu_seconds=None)
+        )
 
     def main(self) -> int:
         signal.signal(signal.SIGTERM, self.on_signal)
         sys.stderr.write("the human log\n")
         sys.stderr.flush()
         time.sleep(float(self.labels.get("load_s", "0")))
+        self.present.look()
         resumed_from = self.load_newest_checkpoint() if self.resume else None
+        if resumed_from is None:
+            resumed_from = self.load_start()
         self.say(
             lines.Started,
             resumed_from=resumed_from,
             device="cpu",
             precision="fp32",
-            steps_total=self.spec.budget.max_steps,
+            steps_total=self.present.budget.max_steps,
             trainable_parameters=64,
             versions={"line_trainer": "1"},
         )
-        for prompt in self.spec.prompts.inline or []:
-            if prompt.image is not None:
-                path = self.images / prompt.image
-                self.say(lines.Warned, code="first_image", message=sha256(path))
+        self.tell_images()
         if "stray_output" in self.labels:
             sys.stdout.write("this is not a line\n")
         if "grandchild" in self.labels:
@@ -71,26 +78,55 @@ class Run:
         if resumed_from is None:
             self.evaluate("base")
         self.say(lines.Phase, phase="training")
-        while self.step < self.spec.budget.max_steps:
-            if self.interrupted:
-                self.save_checkpoint()
-                self.say(lines.Interrupted)
-                return 3
-            if (reason := self.stop_reason()) is not None:
+        while self.step < self.budget.max_steps:
+            reason = self.stop_reason()
+            pauses = self.budget.on_exhausted == "pause" and reason not in (None, "cancelled")
+            if self.interrupted or pauses:
+                return self.interrupt(None if self.interrupted else reason)
+            if reason is not None:
                 return self.finish(reason)
             self.fail_if_asked()
             self.train_step()
         return self.finish("completed_steps")
 
+    def interrupt(self, ceiling: lines.StopReason | None) -> int:
+        self.save_checkpoint()
+        self.say(lines.Interrupted, ceiling=ceiling)
+        return 3
+
+    def tell_images(self) -> None:
+        for prompt in self.spec.prompts.inline or []:
+            if prompt.image is not None:
+                path = self.images / prompt.image
+                self.say(lines.Warned, code="first_image", message=sha256(path))
+
     def on_signal(self, _number: int, _frame: object) -> None:
         self.interrupted = "ignore_stop" not in self.labels
 
     def stop_reason(self) -> lines.StopReason | None:
+        most = self.budget.max_reward_queries
+        if most is not None and 8 * (self.step + 1) > most:
+            return "reward_queries"
         path = self.out / "stop.json"
         if "ignore_stop" in self.labels or not path.exists():
             return None
         reason: lines.StopReason = json.loads(path.read_text())["reason"]
         return reason
+
+    @property
+    def budget(self) -> Budget:
+        self.present.look()
+        return self.present.budget
+
+    def load_start(self) -> int | None:
+        """What another job left: its weights alone, or its whole state."""
+        if self.init_adapter is not None:
+            self.weights = (self.init_adapter / "adapter_model.safetensors").read_text()
+        if self.init_checkpoint is None:
+            return None
+        state = json.loads((self.init_checkpoint / "state.json").read_text())
+        self.step, self.weights = state["step"], state["weights"]
+        return self.step
 
     def train_step(self) -> None:
         seconds = float(self.labels.get("step_s", "0.05"))
@@ -184,20 +220,23 @@ class Run:
         if final.exists():
             return
         self.write_adapter(staged / "adapter")
-        state = {"step": self.step, "weights": self.weights, "spec_hash": spec_hash(self.spec)}
+        state = {"step": self.step, "weights": self.weights, "hash": training_hash(self.spec)}
         self.write(staged / "state.json", json.dumps(state))
         hashes = {p.relative_to(staged).as_posix(): sha256(p) for p in files_under(staged)}
         self.write(staged / "manifest.json", json.dumps(hashes))
         staged.rename(final)
         listed = [self.file(path) for path in files_under(final)]
-        self.say(lines.Checkpoint, path=f"checkpoints/{name}", files=listed)
+        counters = lines.Counters(
+            reward_queries=8 * self.step, evaluation_queries=4, gpu_seconds=self.gpu_seconds()
+        )
+        self.say(lines.Checkpoint, path=f"checkpoints/{name}", files=listed, counters=counters)
 
     def load_newest_checkpoint(self) -> int | None:
         for folder in sorted((self.out / "checkpoints").glob("step-*"), reverse=True):
             hashes = json.loads((folder / "manifest.json").read_text())
             if all(sha256(folder / path) == digest for path, digest in hashes.items()):
                 state = json.loads((folder / "state.json").read_text())
-                assert state["spec_hash"] == spec_hash(self.spec)
+                assert state["hash"] == training_hash(self.spec)
                 self.step, self.weights = state["step"], state["weights"]
                 return self.step
             self.say(lines.Warned, code="checkpoint_corrupt", message=str(folder))
@@ -277,6 +316,8 @@ def main() -> int:
     parser.add_argument("--spent-gpu-seconds", type=float, default=0)
     parser.add_argument("--spent-wall-clock-s", type=float, default=0)
     parser.add_argument("--cost-gpu-seconds", type=float)
+    parser.add_argument("--init-adapter", type=Path)
+    parser.add_argument("--init-checkpoint", type=Path)
     return Run(parser.parse_args()).main()
 
 

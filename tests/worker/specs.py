@@ -31,6 +31,8 @@ def a_claim(spec: JobSpec, **changes: Any) -> Claim:
         "max_attempts": 3,
         "spec": spec,
         "spec_hash": spec_hash(spec),
+        "budget": spec.budget,
+        "init_from": None,
         "trace_id": "",
         "created_at": datetime(2026, 11, 23, tzinfo=UTC),
         "spent_gpu_seconds": 0.0,

@@ -20,7 +20,8 @@ import sys
 import time
 from pathlib import Path
 
-from vader_core.scoring import ScoreFailure, ScoreOutput, ScoreResult, VideoScore
+from vader_core.failure import Failure
+from vader_core.scoring import ScoreOutput, ScoreResult, VideoScore
 
 
 def main() -> int:
@@ -44,7 +45,7 @@ def main() -> int:
     sizes = [(folder / video["file"]).stat().st_size for video in request["videos"]]
     scores = [] if do == "too_few" else [VideoScore(score=float(size)) for size in sizes]
     result = ScoreResult(reward=request["reward"], scores=scores, device="cpu", seconds=0.1)
-    error = ScoreFailure(code="bad", message="Bad.", hint="", fault="user", retryable=False)
+    error = Failure(code="bad", message="Bad.", hint="", fault="user", retryable=False)
     output = ScoreOutput(error=error) if do == "error" else ScoreOutput(result=result)
     Path(asked.out).write_text(output.model_dump_json())
     return 2 if do == "error" else 0

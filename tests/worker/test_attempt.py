@@ -120,7 +120,7 @@ def test_nothing_is_left_when_the_keeper_itself_is_killed(bench: Bench) -> None:
     with db.read() as session:
         (attempt,) = artifacts.attempts(session, job_id=job_id)
     assert attempt.error is not None
-    assert attempt.error["code"] == "host_out_of_memory"
+    assert attempt.error["code"] == "trainer_killed"
 
 
 def test_a_crash_at_the_same_step_twice_fails_the_job(bench: Bench) -> None:
@@ -190,7 +190,9 @@ def test_an_unwanted_adapter_is_not_published(bench: Bench) -> None:
 
 
 def test_a_drained_attempt_is_handed_back_uncharged_and_loses_no_step(bench: Bench) -> None:
-    job_id = bench.submit(budget={"max_steps": 40}, checkpoints={"every_steps": 1000})
+    job_id = bench.submit(
+        budget={"max_steps": 40}, checkpoints={"every_steps": 1000}, labels={"step_s": "0.15"}
+    )
     drainer = bench.when_at_step(job_id, 3, bench.drain.set)
     bench.attempt()
     drainer.join()

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from domain import db, jobs
+from domain.service_tables import Worker
 from domain.settings import Settings, get_settings
-from domain.tables import Worker
+from domain.tables import Attempt
 from tests import factories
 from tests.worker.conftest import set_short_times
 from tests.worker.waiting import wait_until
@@ -111,6 +112,5 @@ def test_a_claim_names_the_machine(project_id: UUID) -> None:
     (job_id,) = submit(project_id, 1)
     Duty().work_until_idle("")
     with db.read() as session:
-        job = jobs.get(session, project_id=project_id, job_id=job_id)
-        attempt = jobs.current_attempts(session, [job])[job_id]
+        attempt = session.get_one(Attempt, (job_id, 1))
     assert "GiB" in attempt.hardware

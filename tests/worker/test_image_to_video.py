@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from domain import artifacts, db, jobs
+from domain.callers import Origin
 from domain.settings import Settings, get_settings
 from domain.store import open_store
 from tests.vader_core.conformance import models_wan
@@ -66,11 +67,9 @@ def test_a_job_from_first_images_ends_with_an_adapter(operators: Settings) -> No
     with db.transaction() as session:
         job = jobs.create(
             session,
-            project_id=bench.project_id,
             spec=check(asked, catalogue, lambda _: None),
             asked_spec=asked,
-            created_by_key_id=None,
-            trace_id="",
+            origin=Origin(project_id=bench.project_id, trace_id=""),
         )
     bench.attempt()
     ended = bench.job(job.id)

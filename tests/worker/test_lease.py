@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from domain import claims, db, jobs, progress, projects, sweep
+from domain.callers import Origin
 from domain.claims import Claim
 from domain.settings import Settings, get_settings
 from tests.worker.conftest import set_short_times
@@ -39,11 +40,9 @@ def claim(project_id: UUID) -> Claim:
     with db.transaction() as session:
         jobs.create(
             session,
-            project_id=project_id,
             spec=spec,
             asked_spec=spec.model_dump(mode="json"),
-            created_by_key_id=None,
-            trace_id="",
+            origin=Origin(project_id=project_id, trace_id=""),
         )
         claimed = claims.claim(session, worker="tests:1", hardware="CPU")
     assert claimed is not None

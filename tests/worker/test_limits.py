@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from tests.worker.specs import a_claim, small_spec
+from vader_core.present_budget import Ceilings
+from vader_core.spec import Budget
 from worker.limits import Patience, passed_ceiling
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -45,5 +47,8 @@ def test_one_slow_step_does_not_change_patience() -> None:
 def test_a_time_ceiling_is_passed_when_what_all_attempts_used_reaches_it(
     budget: dict[str, Any], spent: dict[str, float], elapsed_s: float, passed: str | None
 ) -> None:
-    claim = a_claim(small_spec(budget={"max_steps": 6, **budget}), **spent)
-    assert passed_ceiling(claim, elapsed_s=elapsed_s, now=NOW) == passed
+    claim = a_claim(small_spec(), **spent)
+    ceilings = Ceilings(
+        budget=Budget(max_steps=6, **budget), cost_gpu_seconds=claim.cost_gpu_seconds
+    )
+    assert passed_ceiling(claim, ceilings, elapsed_s=elapsed_s, now=NOW) == passed

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from vader_core.lines import Checkpoint, Done, Failed, File
-from worker.outcome import Broken, Cancelled, Ending, Released, Succeeded, judge
+from vader_core.lines import Checkpoint, Counters, Done, Failed, File, Interrupted
+from worker.outcome import Broken, Cancelled, Ending, Paused, Released, Succeeded, judge
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 DONE = Done(
@@ -34,7 +34,13 @@ WEIGHTS = File(
     path="checkpoints/step-000004/adapter/adapter_model.safetensors", size_bytes=1, sha256="ab"
 )
 STATE = File(path="checkpoints/step-000004/state.json", size_bytes=1, sha256="cd")
-CHECKPOINT = Checkpoint(at=AT, step=4, path="checkpoints/step-000004", files=[WEIGHTS, STATE])
+CHECKPOINT = Checkpoint(
+    at=AT,
+    step=4,
+    path="checkpoints/step-000004",
+    files=[WEIGHTS, STATE],
+    counters=Counters(reward_queries=32, evaluation_queries=4, gpu_seconds=2.0),
+)
 
 
 def ending(**changes: Any) -> Ending:
@@ -45,6 +51,7 @@ def ending(**changes: Any) -> Ending:
         "last_step": None,
         "done": None,
         "failed": None,
+        "interrupted": None,
         "checkpoint": None,
     }
     return Ending(**{**values, **changes})
@@ -118,7 +125,9 @@ def test_an_error_line_is_handed_on() -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"exit_status": 137}, "host_out_of_memory"),
+        ({"exit_status": 137, "oom_kills": 1}, "host_out_of_memory"),
+        ({"exit_status": 137, "oom_kills": 0}, "trainer_killed"),
+        ({"exit_status": 137, "oom_kills": None}, "trainer_killed"),
         ({"exit_status": 137, "cause": "hung", "killed": True}, "trainer_hung"),
         ({"exit_status": 139}, "trainer_crashed"),
         ({"exit_status": 70}, "trainer_crashed"),
@@ -128,3 +137,29 @@ def test_an_error_line_is_handed_on() -> None:
 )
 def test_an_end_without_a_word_gets_a_typed_error(changes: dict[str, Any], code: str) -> None:
     assert error_code(ending(**changes)) == code
+
+
+@pytest.mark.parametrize("exit_status", [3, 137, 143])
+def test_a_pause_that_was_asked_for_counts_however_the_trainer_went(exit_status: int) -> None:
+    ended = ending(exit_status=exit_status, cause="paused", checkpoint=CHECKPOINT)
+    assert judge(ended) == Paused(reason="requested")
+
+
+def test_a_trainer_that_was_done_or_failed_before_the_pause_is_not_paused() -> None:
+    assert judge(ending(cause="paused", done=DONE)) == Succeeded(done=DONE)
+    assert isinstance(judge(ending(cause="paused", failed=FAILED)), Broken)
+
+
+@pytest.mark.parametrize("cause", [None, "gpu_seconds", "drained"])
+def test_a_trainer_that_pauses_at_a_ceiling_says_which(cause: str | None) -> None:
+    interrupted = Interrupted(at=AT, step=4, ceiling="gpu_seconds")
+    ended = ending(exit_status=3, cause=cause, interrupted=interrupted)
+    assert judge(ended) == Paused(reason="gpu_seconds")
+
+
+def test_one_killed_beyond_a_ceiling_is_paused_where_the_budget_says_so() -> None:
+    killed = {"exit_status": 137, "cause": "deadline", "killed": True}
+    assert judge(ending(**killed, pauses_at_ceilings=True)) == Paused(reason="deadline")
+    outcome = judge(ending(**killed, checkpoint=CHECKPOINT))
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.done.reward_queries, outcome.done.gpu_seconds) == (32, 2.0)

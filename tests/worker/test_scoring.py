@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import pytest
 import torch
 from sqlalchemy import text
 
-from domain import db, scorings
+from domain import db, queue, scorings
 from domain.scoring_table import Scoring
-from domain.scorings import Asked, ScoringClaim
+from domain.scorings import TASKS, Asked
 from domain.settings import Settings, get_settings
 from domain.store import open_store
 from tests import scoring_lives
@@ -31,8 +32,9 @@ from vader_core.devices import Compute
 from vader_core.spec import Prompt, RewardTerm
 from worker import orphans
 from worker.attempt import Surroundings
-from worker.scoring import ScoringAttempt
-from worker.scoring_duty import ScoringDuty
+from worker.scoring import work_of
+from worker.short_attempt import ShortAttempt
+from worker.short_duty import ShortDuty
 
 STAND_IN = Path(__file__).with_name("stand_in_scorer.py")
 VIDEO = b"not looked at"
@@ -58,14 +60,15 @@ class ScoringBench(Bench):
         sha256 = hashlib.sha256(data).hexdigest()
         return scoring_lives.video(upload=name, key=f"uploads/{name}", sha256=sha256, prompt=prompt)
 
-    def attempt_at(self, claim: ScoringClaim) -> Scoring:
+    def attempt_at(self, claim: Scoring) -> Scoring:
         """The row after one attempt."""
         around = Surroundings(settings=self.settings, store=self.store, drain=self.drain)
-        ScoringAttempt(claim, around, held_since=time.monotonic()).run()
-        marked = [pid for pid, mark in orphans.marked() if mark.job_id == str(claim.scoring_id)]
+        work = partial(work_of, settings=self.settings)
+        ShortAttempt(TASKS, claim, work, around, held_since=time.monotonic()).run()
+        marked = [pid for pid, mark in orphans.marked() if mark.job_id == str(claim.id)]
         assert not marked
         assert not list((self.settings.work_dir / "attempts").glob("*"))
-        return scoring_lives.now(claim.scoring_id)
+        return scoring_lives.now(claim.id)
 
     def score(self, *videos: bytes, **params: str) -> Scoring:
         """The row after the first attempt at a fresh scoring."""
@@ -80,6 +83,10 @@ def bench(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ScoringBench:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     get_settings.cache_clear()
     return ScoringBench(get_settings(), open_store(get_settings()))
+
+
+def duty() -> ShortDuty[Scoring]:
+    return ShortDuty(TASKS, work_of, kind="scoring", ring=queue.ring_scorer)
 
 
 def error_of(row: Scoring) -> dict[str, Any]:
@@ -112,7 +119,7 @@ def test_a_tiny_reward_gives_the_librarys_scores_through_the_whole_worker(
     drawn = [frames_of(RED), frames_of(BLUE)]
     files = [write(tmp_path / f"{i}.mp4", frames) for i, frames in enumerate(drawn)]
     row = bench.ask(*(path.read_bytes() for path in files), b"no video at all")
-    ScoringDuty().work_until_idle("")
+    duty().work_until_idle("")
     ended = scoring_lives.now(row.id)
     assert (ended.status, ended.error) == ("succeeded", None)
     assert ended.result is not None
@@ -143,7 +150,7 @@ def test_a_scorer_that_gives_no_scores_is_tried_once_more(bench: ScoringBench, d
 
 def test_a_second_attempt_can_succeed(bench: ScoringBench) -> None:
     row = bench.ask(do="crash_once")
-    ScoringDuty().work_until_idle(str(row.id))
+    duty().work_until_idle(str(row.id))
     ended = scoring_lives.now(row.id)
     assert (ended.status, ended.attempt) == ("succeeded", 2)
 
@@ -160,7 +167,7 @@ def test_a_video_that_is_gone_fails_the_scoring(bench: ScoringBench) -> None:
     row = bench.ask()
     bench.store.delete(row.videos[0]["key"])
     row = bench.attempt_at(scoring_lives.claimed())
-    assert (row.status, error_of(row)["code"]) == ("failed", "video_lost")
+    assert (row.status, error_of(row)["code"]) == ("failed", "file_lost")
 
 
 def test_a_fault_of_the_worker_itself_is_told_and_tried_once_more(bench: ScoringBench) -> None:
@@ -230,7 +237,7 @@ def test_a_heartbeat_keeps_a_scoring_that_takes_long(bench: ScoringBench) -> Non
 
 def test_a_scorer_that_is_to_end_claims_nothing(bench: ScoringBench) -> None:
     row = bench.ask()
-    duty = ScoringDuty()
-    duty.end()
-    duty.work_until_idle("")
+    ending = duty()
+    ending.end()
+    ending.work_until_idle("")
     assert scoring_lives.now(row.id).status == "queued"

@@ -14,9 +14,10 @@ from vader_core.decoders.allegro import AllegroDecoder
 from vader_core.devices import Compute
 from vader_core.families.family import STACKED, Embeds, Family, Request, required_size
 from vader_core.spec import Video
+from vader_core.text_limits import TEXT_TOKENS
 
 # The pipeline's own default for the length that texts are padded to.
-_TEXT_TOKENS = 512
+_TEXT_TOKENS = TEXT_TOKENS["allegro"]
 
 
 class Allegro(Family):

@@ -18,9 +18,10 @@ from vader_core.decoders.image import ImageDecoder
 from vader_core.devices import Compute
 from vader_core.families.family import STACKED, Embeds, Family, Request, required_size
 from vader_core.spec import Video
+from vader_core.text_limits import TEXT_TOKENS
 
 # The length that the pipeline pads every text to.
-_TEXT_TOKENS = 120
+_TEXT_TOKENS = TEXT_TOKENS["latte"]
 _EMBEDS, _MASK = "prompt_embeds", "prompt_attention_mask"
 
 

@@ -32,10 +32,11 @@ from vader_core.decoders.whole import WholeDecoder
 from vader_core.devices import Compute
 from vader_core.families.family import STACKED, Embeds, Family, Request, required_size
 from vader_core.spec import Video
+from vader_core.text_limits import TEXT_TOKENS
 
 DECODER_SEED = 0
 # The pipeline's own default for the length that texts are padded to.
-_TEXT_TOKENS = 128
+_TEXT_TOKENS = TEXT_TOKENS["ltx"]
 _LAYERS = ("ResnetBlock3d", "Upsampler3d", "CausalConv3d")
 
 

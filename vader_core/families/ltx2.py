@@ -37,9 +37,10 @@ from vader_core.families.family import (
 )
 from vader_core.families.ltx import decoded, decoder_layers, decoder_noise, grid_size
 from vader_core.spec import Video
+from vader_core.text_limits import TEXT_TOKENS
 
 # The pipeline's own default for the length that texts are padded to.
-_TEXT_TOKENS = 1024
+_TEXT_TOKENS = TEXT_TOKENS["ltx2"]
 _PERTURBED: GuidanceCalls = (("uncond",),)
 
 

@@ -15,8 +15,9 @@ from vader_core.devices import Compute
 from vader_core.families.family import STACKED, Embeds, Family, required_size
 from vader_core.fused_keys import mochi_to_comfyui
 from vader_core.spec import Video
+from vader_core.text_limits import TEXT_TOKENS
 
-_TEXT_TOKENS = 256
+_TEXT_TOKENS = TEXT_TOKENS["mochi"]
 
 
 class Mochi(Family):

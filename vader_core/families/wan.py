@@ -18,10 +18,11 @@ from vader_core.decoders.wan import WanRecurrence
 from vader_core.devices import Compute
 from vader_core.families.family import SEPARATE, Embeds, Family, required_size
 from vader_core.spec import Video
+from vader_core.text_limits import TEXT_TOKENS
 from vader_core.wan_keys import to_comfyui
 
 # Wan's text encoder pads to a length of its choice; the pipeline's own default is 512.
-_TEXT_TOKENS = 512
+_TEXT_TOKENS = TEXT_TOKENS["wan"]
 
 
 class Wan(Family):

@@ -102,7 +102,12 @@ def collect(
         times = [clock()]
         trajectory = rollout.record(batch, sampler=sampler, end_only=end_only)
         times.append(clock())
-        frames_BFCHW = decoded_whole(bench.base, trajectory.latents_BCfHW, spec)
+        frames_BFCHW = decoded_whole(
+            bench.base,
+            trajectory.latents_BCfHW,
+            batch.video,
+            chunk_frames=spec.method.decode_chunk_frames,
+        )
         times.append(clock())
         with torch.no_grad():
             total_B, per_reward = bench.objective.reward.score(

@@ -132,7 +132,7 @@ class Noised:
         self.steps = tuple(sorted(steps))
         drawn = self._generators(purpose)
         # The step-0 noise comes first and for every set of steps: the pipeline's call starts from it.
-        self._first_noise = evaluation.noise(bench.base, spec, drawn)
+        self._first_noise = evaluation.noise(bench.base, spec.video, drawn)
         self._noises = {index: self._normal(drawn) for index in self.steps}
 
     def _generators(self, purpose: str) -> list[torch.Generator]:

@@ -47,7 +47,7 @@ def batch_of(
     batch = rollout.Batch(
         bench.base,
         bench.base.conditions(prompts, spec.video),
-        noise(bench.base, spec, latents),
+        noise(bench.base, spec.video, latents),
         video or spec.video,
         generators(spec, step=step, purpose="steps", videos=videos),
     )

@@ -1,0 +1,1 @@
+"""The commands of `vader`: one module per group."""

@@ -1,0 +1,35 @@
+"""Which checkpoint of a job is its best: by the held-out reward of the periodic evaluation at its step.
+
+Without such an evaluation the last one counts as best. Only checkpoints whose files are kept take part.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVarTuple
+from uuid import UUID
+
+from sqlalchemy import Select, SQLColumnExpression, and_, select
+from sqlalchemy.orm import Session
+
+from domain.tables import Checkpoint, Evaluation
+
+Columns = TypeVarTuple("Columns")
+
+
+def best(session: Session, *, job_id: UUID) -> Checkpoint | None:
+    """The job's best checkpoint, None where it has none."""
+    return session.scalar(ranked(select(Checkpoint), job_id).limit(1))
+
+
+def ranked(query: Select[*Columns], job_id: UUID | SQLColumnExpression[UUID]) -> Select[*Columns]:
+    """`query`, which selects from checkpoints, over those of the job, the best first."""
+    at_its_step = and_(
+        Evaluation.job_id == Checkpoint.job_id,
+        Evaluation.kind == "periodic",
+        Evaluation.step == Checkpoint.step,
+    )
+    return (
+        query.outerjoin(Evaluation, at_its_step)
+        .where(Checkpoint.job_id == job_id, Checkpoint.expired_at.is_(None))
+        .order_by(Evaluation.heldout_reward.desc().nulls_last(), Checkpoint.step.desc())
+    )

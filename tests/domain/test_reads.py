@@ -1,0 +1,107 @@
+"""Asynchronous reads: whose rows they see, and what becomes of connections that break."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+import pytest
+from sqlalchemy import Integer, bindparam, func, literal_column, select
+
+from domain import db
+from domain.errors import Unavailable
+from domain.reads import Reads
+from domain.settings import Settings
+from domain.tables import Job
+from tests import lives
+
+Result = TypeVar("Result")
+ONE = select(literal_column("1"))
+JOB_IDS = select(Job.id)
+ONE_JOB = select(Job.id, Job.labels, Job.created_at).where(Job.id == bindparam("job"))
+PID = select(func.pg_backend_pid())
+
+
+def reading(
+    settings: Settings, what: Callable[[Reads], Awaitable[Result]], *, connections: int = 1
+) -> Result:
+    """What `what` gives for a pool of its own."""
+
+    async def run() -> Result:
+        reads = Reads(settings.database_url.get_secret_value(), connections=connections)
+        try:
+            return await what(reads)
+        finally:
+            await reads.close()
+
+    return asyncio.run(run())
+
+
+def test_a_read_gives_values_as_the_columns_have_them(settings: Settings) -> None:
+    job = lives.waiting()
+    rows = reading(settings, lambda reads: reads.rows(ONE_JOB, job=job.id))
+    assert rows == [(job.id, {}, job.created_at)]
+
+
+def test_a_read_sees_what_its_tenant_may_see(settings: Settings) -> None:
+    ours, theirs = lives.waiting(), lives.waiting()
+
+    async def all_ways(reads: Reads) -> list[set[UUID]]:
+        found = []
+        for project in (ours.project_id, theirs.project_id, None, ours.project_id):
+            db.tenant.set(project)
+            found.append({row[0] for row in await reads.rows(JOB_IDS)})
+        return found
+
+    # One connection for all: what it was set to for one read is gone at the next.
+    assert reading(settings, all_ways) == [
+        {ours.id},
+        {theirs.id},
+        {ours.id, theirs.id},
+        {ours.id},
+    ]
+
+
+def test_a_cancelled_read_leaves_no_answer_for_the_next(settings: Settings) -> None:
+    slow_one = select(func.pg_sleep(bindparam("seconds", type_=Integer)))
+
+    async def cancelled_then_next(reads: Reads) -> list[tuple[object, ...]]:
+        slow = asyncio.create_task(reads.rows(slow_one, seconds=5))
+        await asyncio.sleep(0.3)
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        return await reads.rows(ONE)
+
+    assert reading(settings, cancelled_then_next) == [(1,)]
+
+
+def test_a_connection_that_the_server_closed_is_made_again(settings: Settings) -> None:
+    async def closed_between(reads: Reads) -> list[tuple[object, ...]]:
+        ((pid,),) = await reads.rows(PID)
+        url = settings.database_url.get_secret_value()
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as other:
+            await other.execute("SELECT pg_terminate_backend(%s)", [pid])
+        return await reads.rows(ONE)
+
+    assert reading(settings, closed_between) == [(1,)]
+
+
+def test_an_absent_database_is_told_as_such(settings: Settings) -> None:
+    async def nobody_there(_reads: Reads) -> None:
+        await Reads("postgresql://nobody@127.0.0.1:1/none").rows(ONE)
+
+    with pytest.raises(Unavailable):
+        reading(settings, nobody_there)
+
+
+def test_reads_wait_for_each_others_connection(settings: Settings) -> None:
+    numbered = select(bindparam("number", type_=Integer))
+
+    async def many(reads: Reads) -> list[list[tuple[object, ...]]]:
+        return await asyncio.gather(*(reads.rows(numbered, number=n) for n in range(20)))
+
+    assert reading(settings, many, connections=2) == [[(n,)] for n in range(20)]
