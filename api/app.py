@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from api import openapi, problems
 from api.deps import current_caller, or_cookie, sound_parameters_only
 from api.doorbell import Doorbell
+from api.measured import Measured
 from api.request_context import RequestContext
 from api.routes import (
     adapters,
@@ -74,9 +75,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # Hashing a password takes 64 MiB, on purpose.
     app.state.hashers = anyio.CapacityLimiter(2)
     app.state.doorbell = Doorbell()
-    app.state.feed = EventFeed(app.state.doorbell)
+    app.state.feed = EventFeed(
+        app.state.doorbell, most=settings.streams, most_of_project=settings.streams_of_project
+    )
     app.state.reads = Reads(settings.database_url.get_secret_value())
-    app.add_middleware(RequestContext)
+    app.state.measured = Measured(open_streams=app.state.feed.open_streams)
+    app.add_middleware(RequestContext, measured=app.state.measured)
     problems.install(app)
     openapi.install(app)
     # Routes are tried one by one, so what is asked for most comes first.

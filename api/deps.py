@@ -14,8 +14,9 @@ from fastapi import Depends, Request, params
 from fastapi.dependencies.models import Dependant
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from api.access import COOKIE, identify
+from api.access import COOKIE, cookie_of, identify
 from api.doorbell import Doorbell
+from api.measured import Measured
 from api.problems import InputFault, InvalidParameters
 from api.streams import EventFeed
 from domain import callers
@@ -30,8 +31,20 @@ LABEL = "label.NAME"
 
 _KEY = "An API key of a project: `vdr_live_...`"
 bearer_scheme = HTTPBearer(auto_error=False, description=_KEY)
-cookie_scheme = APIKeyCookie(
-    name=COOKIE, auto_error=False, description="A member's session, from POST /v1/sessions."
+
+
+class _SessionCookie(APIKeyCookie):
+    """Reads the cookie by the name that it has in this service."""
+
+    async def __call__(self, request: Request) -> str | None:  # type: ignore[override]
+        return cookie_of(request)
+
+
+cookie_scheme = _SessionCookie(
+    name=COOKIE,
+    scheme_name="APIKeyCookie",
+    auto_error=False,
+    description=f"A member's session, from POST /v1/sessions. By https its name is `__Host-{COOKIE}`.",
 )
 
 
@@ -43,7 +56,7 @@ class _Access(HTTPBearer):
         given = request.headers.get("Authorization", "")
         scheme, _, key = given.partition(" ")
         bearer = key.strip() if scheme.lower() == "bearer" and key.strip() else None
-        return await identify(request, bearer=bearer, cookie=request.cookies.get(COOKIE))
+        return await identify(request, bearer=bearer, cookie=cookie_of(request))
 
 
 class _OrCookie(APIKeyCookie):
@@ -112,6 +125,11 @@ async def _reads(request: Request) -> Reads:
     return reads
 
 
+async def _measured(request: Request) -> Measured:
+    measured: Measured = request.app.state.measured
+    return measured
+
+
 async def _feed(request: Request) -> EventFeed:
     feed: EventFeed = request.app.state.feed
     return feed
@@ -123,6 +141,7 @@ CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
 DoorbellDep = Annotated[Doorbell, Depends(_doorbell)]
 ReadsDep = Annotated[Reads, Depends(_reads)]
+MeasuredDep = Annotated[Measured, Depends(_measured)]
 FeedDep = Annotated[EventFeed, Depends(_feed)]
 
 

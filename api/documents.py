@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from email.message import Message
 from typing import Annotated, Any, TypeVar
 
@@ -34,7 +34,12 @@ async def json_document(request: Request) -> JsonValue:
 
     Raises `BodyTooLarge`, `UnsupportedMediaType`, `MalformedJson`.
     """
-    body = await bounded_body(request, MAX_BODY_BYTES)
+    return await bounded_json(request, MAX_BODY_BYTES)
+
+
+async def bounded_json(request: Request, limit: int) -> JsonValue:
+    """As `json_document`, of at most `limit` bytes."""
+    body = await bounded_body(request, limit)
     if not body.strip():
         return None
     _require_json(request.headers.get("content-type", ""))
@@ -69,9 +74,20 @@ def storage_faults(value: JsonValue, *, pointer: str = "") -> list[Fault]:
         return [Fault(pointer=pointer, code="out_of_range", detail=detail)]
     faults: list[Fault] = []
     for name, member in _members(value):
-        faults += [_illegal_text(pointer)] if _ILLEGAL.search(name) else []
-        faults += storage_faults(member, pointer=f"{pointer}/{escaped(name)}")
+        if isinstance(name, str) and _ILLEGAL.search(name):
+            faults.append(_illegal_text(pointer))
+        if not _is_storable(member):
+            faults += storage_faults(member, pointer=f"{pointer}/{escaped(str(name))}")
     return faults
+
+
+def _is_storable(value: JsonValue) -> bool:
+    """Whether a text or number can be kept; of what has members it is not known yet."""
+    if isinstance(value, str):
+        return not _ILLEGAL.search(value)
+    if isinstance(value, int):
+        return -MAX_INTEGER <= value <= MAX_INTEGER
+    return value is None or isinstance(value, float)
 
 
 def refuse_announced(request: Request, limit: int) -> None:
@@ -144,10 +160,11 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _members(value: JsonValue) -> list[tuple[str, JsonValue]]:
+def _members(value: JsonValue) -> Iterable[tuple[str | int, JsonValue]]:
+    """What an object or a list holds, by name or place."""
     if isinstance(value, dict):
-        return list(value.items())
-    return [(str(i), member) for i, member in enumerate(value)] if isinstance(value, list) else []
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
 
 
 def _is_deeper(value: JsonValue, levels: int) -> bool:

@@ -22,8 +22,8 @@ def asked_generation(
 ) -> Asked:
     """What was asked for, with the places of the adapter's files and of the first image.
 
-    Raises `ValidationFailed` with every fault there is. The image cannot be deleted before the session's
-    transaction ends.
+    Raises `ValidationFailed` with every fault there is. Neither the image nor the job whose adapter it is can
+    be deleted before the session's transaction ends.
     """
     faults = storage_faults(document)
     adapters: list[Adapter] = []
@@ -33,7 +33,7 @@ def asked_generation(
             return None
         try:
             adapters.append(
-                adapter_registry.resolve(session, project_id=project_id, reference=reference)
+                adapter_registry.held(session, project_id=project_id, reference=reference)
             )
         except (NotFound, ArtifactExpired):
             return None

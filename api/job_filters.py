@@ -37,7 +37,13 @@ def of_query(  # noqa: PLR0913 (the query's parameters)
     created_by: Annotated[str | None, Query(description="The id of a key or a member.")] = None,
     created_after: Annotated[Moment | None, Query()] = None,
     created_before: Annotated[Moment | None, Query()] = None,
-    q: Annotated[str | None, Query(max_length=200, description="A part of the name.")] = None,
+    q: Annotated[
+        str | None,
+        Query(
+            max_length=200,
+            description="A part of the name. Slow in long lists where the database has no `pg_trgm`.",
+        ),
+    ] = None,
     label: Annotated[
         str | None, Query(alias=LABEL, description="Write the label's name for NAME.")
     ] = None,

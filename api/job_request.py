@@ -135,7 +135,9 @@ class _Sought:
         return faults
 
     def _load_prompts(self, reference: str) -> list[Prompt] | None:
-        found = prompt_sets.find(self.session, project_id=self.project_id, reference=reference)
+        found = prompt_sets.find(
+            self.session, project_id=self.project_id, reference=reference, hold=self._hold
+        )
         if found is None:
             return None
         # A name means the newest version now, and the job keeps to that one.

@@ -23,7 +23,7 @@ from api.schemas.access import (
     RenameRequest,
     SignInRequest,
 )
-from api.schemas.job_requests import JobRequest
+from api.schemas.job_requests import ExtensionRequest, JobRequest
 from api.schemas.jobs import BatchCancelRequest, CancelRequest, NoSettings
 from api.schemas.prompt_sets import PromptSetRequest
 from api.schemas.scorings import ScoringRequest
@@ -35,7 +35,7 @@ from api.schemas.webhooks import (
     WebhookEndpointRequest,
 )
 from domain.job_patch import JobPatch
-from domain.successors import Extension
+from domain.successors import Retrial
 from vader_core.generating import GenerationSpec
 
 REF = "#/components/schemas/{model}"
@@ -48,7 +48,8 @@ _DESCRIBED: tuple[type[BaseModel], ...] = (
         JobPatch,
         BatchCancelRequest,
         NoSettings,
-        Extension,
+        ExtensionRequest,
+        Retrial,
         JobTemplateRequest,
         JobTemplatePatch,
         CancelRequest,

@@ -26,7 +26,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
-from domain.errors import DomainError, RateLimited, StaleAttempt, Unavailable, ValidationFailed
+from domain.errors import (
+    DomainError,
+    PreconditionRequired,
+    RateLimited,
+    StaleAttempt,
+    Unavailable,
+    ValidationFailed,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +100,8 @@ class UnsupportedMediaType(DomainError):
 
 
 class InvalidParameters(DomainError):
-    """Query, path or header parameters are wrong; `errors` has all of them."""
+    """The input is wrong, in its body or in query, path or header parameters. `errors` has every fault, with
+    its JSON Pointer or its parameter's name."""
 
     code, status = "validation_failed", 422
 
@@ -183,9 +191,15 @@ def _faults_of(error: DomainError) -> dict[str, Any]:
     )
 
 
+_NO_CONDITION = ("missing", "header", "If-Match")
+
+
 async def on_parameter_faults(request: Request, error: Exception) -> Response:
     """Faults that the framework found in query, path and header parameters."""
     assert isinstance(error, RequestValidationError)
+    if all((found["type"], *found["loc"]) == _NO_CONDITION for found in error.errors()):
+        detail = "Name in `If-Match` the `ETag` that you have read, or `*` for whatever is there."
+        return await on_domain_error(request, PreconditionRequired(detail))
     faults = [
         InputFault(
             parameter=str(found["loc"][1]),

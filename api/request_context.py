@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.measured import Measured
 from domain import audit
 from domain.rate_limits import WINDOW_S, Standing
 
@@ -24,11 +25,12 @@ class RequestContext:
     """Puts `request_id` and `trace_id` on `request.state` and `X-Request-Id` on the response.
 
     A well-formed `X-Request-Id` of the caller is kept, as is the trace of a W3C `traceparent`. Where
-    requests were counted (`request.state.rate_limits`), the response says what is left.
+    requests were counted (`request.state.rate_limits`), the response says what is left. Every request is
+    counted in `measured`, too.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, measured: Measured) -> None:
+        self.app, self._measured = app, measured
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,25 +43,28 @@ class RequestContext:
         address = scope["client"][0] if scope.get("client") else None
         audit.current_request.set(audit.Request(request_id, address))
         started = time.perf_counter()
-        status = 500
+        status, began_s = 500, None
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, began_s
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, began_s = message["status"], time.perf_counter() - started
                 _complete(message, state)
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
+            took_s = time.perf_counter() - started
+            # A stream lasts as long as somebody listens: how long it took is until it began.
+            self._measured.count(scope, status=status, seconds=began_s or took_s)
             # The path alone: query strings hold the signatures of links.
             access_logger.info(
                 "%s %r %d %.1f ms %s",
                 scope["method"],
                 scope["path"],
                 status,
-                (time.perf_counter() - started) * 1000,
+                took_s * 1000,
                 request_id,
             )
 

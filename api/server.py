@@ -34,6 +34,7 @@ class Server(uvicorn.Server):
 def make_server(*, host: str, port: int) -> Server:
     """A server for `create_app()`, not started yet. Port 0 takes a free one."""
     app = create_app()
+    proxies = app.state.settings.trusted_proxies
     config = uvicorn.Config(
         app,
         host=host,
@@ -41,6 +42,8 @@ def make_server(*, host: str, port: int) -> Server:
         # The API's own access log leaves query strings out: they hold the signatures of links.
         access_log=False,
         server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
     return Server(config, app.state.doorbell)

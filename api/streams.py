@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -17,9 +19,10 @@ from uuid import UUID
 
 from anyio import to_thread
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.doorbell import Doorbell, heard_within
-from domain.errors import DomainError
+from domain.errors import DomainError, RateLimited, Unavailable
 
 MEDIA_TYPE = "text/event-stream"
 KEEP_ALIVE_S = 15.0
@@ -53,17 +56,57 @@ class Look:
     held_back: bool = False
 
 
-class EventFeed:
-    """All streams of this process. To be used from the event loop's thread only."""
+class _Streaming(StreamingResponse):
+    """A stream that is counted for as long as it is sent."""
 
-    def __init__(self, doorbell: Doorbell) -> None:
+    def __init__(self, frames: AsyncIterator[str], counted: AbstractContextManager[None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(frames, media_type=MEDIA_TYPE, headers=headers)
+        self._counted = counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._counted:
+            await super().__call__(scope, receive, send)
+
+
+class EventFeed:
+    """All streams of this process: at most `most` at once, and `most_of_project` of one project.
+
+    To be used from the event loop's thread only.
+    """
+
+    def __init__(self, doorbell: Doorbell, *, most: int, most_of_project: int) -> None:
         self._doorbell = doorbell
+        self._most, self._most_of_project = most, most_of_project
+        self._open: Counter[UUID] = Counter()
         self._looks: dict[tuple[int, Place], asyncio.Task[Look]] = {}
 
-    def answer(self, place: Place) -> StreamingResponse:
-        """The response that streams what comes after `place`."""
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(self.stream(place), media_type=MEDIA_TYPE, headers=headers)
+    def open_streams(self) -> int:
+        """How many streams are open now. From any thread."""
+        return self._open.copy().total()
+
+    def answer(self, place: Place, *, project_id: UUID) -> StreamingResponse:
+        """The response that streams what comes after `place`. Raises `RateLimited` where the project has
+        as many streams open as it may, `Unavailable` where this process has."""
+        if self._open[project_id] >= self._most_of_project:
+            raise RateLimited(
+                f"The project may keep {self._most_of_project} streams open here: close one.",
+                policy="streams",
+                retry_after_s=int(KEEP_ALIVE_S),
+            )
+        if self._open.total() >= self._most:
+            raise Unavailable("As many streams are open here as there may be.")
+        return _Streaming(self.stream(place), self._counted(project_id))
+
+    @contextmanager
+    def _counted(self, project_id: UUID) -> Iterator[None]:
+        self._open[project_id] += 1
+        try:
+            yield
+        finally:
+            self._open[project_id] -= 1
+            if not self._open[project_id]:
+                del self._open[project_id]
 
     async def stream(self, place: Place) -> AsyncIterator[str]:
         """SSE frames of what comes after `place`, each once and in order, until its end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -10,9 +11,9 @@ from sqlalchemy.orm import Session
 from api.documents import checked
 from api.job_request import AskedJob, resolved_request
 from api.merged_faults import as_sent
+from api.schemas.job_requests import ExtensionRequest, Wishes
 from domain import successors
 from domain.errors import ValidationFailed
-from domain.successors import Extension
 from domain.tables import Job
 from vader_core.catalogue import Catalogue
 from vader_core.faults import Fault
@@ -28,23 +29,30 @@ def resolved_extension(
 
     Raises `ValidationFailed` with every fault, at pointers into `document`, and `InvalidTransition`.
     """
-    asked = checked(document, Extension)
+    asked = checked(document, ExtensionRequest)
     extended = successors.extension(session, job, asked)
     faults = list(extended.faults)
+    given = asked.model_fields_set & Wishes.model_fields.keys()
+    whole = {**extended.document, **asked.model_dump(mode="json", include=given)}
     try:
-        made = resolved_request(session, project_id, extended.document, catalogue, hold=True)
+        made = resolved_request(session, project_id, whole, catalogue, hold=True)
     except ValidationFailed as failed:
         faults += _as_asked(failed.faults, asked)
         raise ValidationFailed(faults, what="extension") from failed
     if faults:
         raise ValidationFailed(faults, what="extension")
-    return made
+    notify = made.ties.notify if "notify" in given else job.notify
+    ties = successors.ties_of(job, "extend", made.ties.init_from)
+    return dataclasses.replace(made, ties=dataclasses.replace(ties, notify=notify))
 
 
-def _as_asked(faults: list[Fault], asked: Extension) -> list[Fault]:
+def _as_asked(faults: list[Fault], asked: ExtensionRequest) -> list[Fault]:
     told: list[Fault] = []
     rest: list[Fault] = []
     for fault in faults:
+        if fault.pointer.split("/")[1:2] in [[name] for name in Wishes.model_fields]:
+            told.append(fault)
+            continue
         place = next((p for p in _SAID_AT if f"{fault.pointer}/".startswith(f"{p}/")), None)
         if place is None:
             rest.append(fault)

@@ -58,9 +58,8 @@ def measure(job_count: int, *, seconds: float, rounds: int) -> list[Pair]:
         url = stack.enter_context(postgres(shared_buffers="1GB"))
         objects = stack.enter_context(tempfile.TemporaryDirectory())
         environment = _environment(url, stack.enter_context(redis_server()), objects)
-        os.environ.update(environment)  # noqa: TID251 (read by domain.settings)
         began = time.monotonic()
-        filled = _filled(job_count)
+        filled = _filled(job_count, environment)
         sys.stderr.write(f"{job_count} jobs: filled in {time.monotonic() - began:.0f} s\n")
         api, bare = free_port(), free_port()
         stack.enter_context(_server(["-m", "api", "--port", str(api)], environment, api))
@@ -79,13 +78,15 @@ def _environment(database_url: str, redis_url: str, objects: str) -> dict[str, s
         "VADER_REDIS_URL": redis_url,
         "VADER_OBJECT_STORE": f"folder://{objects}",
         "VADER_RATE_LIMIT_REQUESTS": "0",
+        "VADER_RATE_LIMIT_PROJECT": "0",
     }
 
 
-def _filled(job_count: int) -> Filled:
+def _filled(job_count: int, environment: dict[str, str]) -> Filled:
     """Filled by a process of its own, which ends with its connections."""
     words = [sys.executable, "-m", "benchmarks.api_database", str(job_count)]
-    done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    whole = {**os.environ, **environment}  # noqa: TID251 (handed on)
+    done = subprocess.run(words, cwd=ROOT, env=whole, check=True, stdout=subprocess.PIPE)
     return Filled(**json.loads(done.stdout))
 
 

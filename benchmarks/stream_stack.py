@@ -80,6 +80,9 @@ def prepare(database_url: str, redis_url: str, *, objects: Path, job_count: int)
             "VADER_OBJECT_STORE": f"folder://{objects}",
             # One key opens all streams within a minute.
             "VADER_RATE_LIMIT_REQUESTS": "0",
+            "VADER_RATE_LIMIT_PROJECT": "0",
+            "VADER_STREAMS": "100000",
+            "VADER_STREAMS_OF_PROJECT": "100000",
         }
     )
     upgrade(database_url)

@@ -14,4 +14,4 @@ RUN pip install --constraint requirements.lock . \
     && install -d -o vader /var/lib/vader/weights
 USER vader
 EXPOSE 8000
-CMD ["uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["python", "-m", "api", "--host", "0.0.0.0", "--port", "8000"]

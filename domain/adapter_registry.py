@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, defer
 
@@ -40,9 +40,9 @@ class AdapterFilters:
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold of an alias that is to be moved: its version, or (`absent`) that there is none."""
+    """What must hold of an alias that is to be moved: its `tag`, or (`absent`) that there is none."""
 
-    version: int | None = None
+    tag: str | None = None
     absent: bool = False
 
 
@@ -74,10 +74,23 @@ def resolve(session: Session, *, project_id: UUID, reference: str) -> Adapter:
     return found
 
 
+def held(session: Session, *, project_id: UUID, reference: str) -> Adapter:
+    """As `resolve`; the adapter's job is not deleted until the transaction ends."""
+    found = resolve(session, project_id=project_id, reference=reference)
+    session.execute(select(Job.id).where(Job.id == found.job_id).with_for_update(read=True))
+    # It may have been deleted while this waited.
+    refuse_deleted(session, found)
+    return found
+
+
 def refuse_deleted(session: Session, adapter: Adapter) -> None:
-    """Raises `ArtifactExpired` when the adapter's job was deleted, and its files with it."""
-    deleted_at = session.scalar(select(Job.deleted_at).where(Job.id == adapter.job_id))
-    if deleted_at is not None:
+    """Raises `ArtifactExpired` when the adapter's job was deleted, and its files with it, and `NotFound`
+    for an adapter that was withdrawn since it was read."""
+    query = select(Job.deleted_at).join(Adapter, Adapter.job_id == Job.id)
+    row = session.execute(query.where(Adapter.id == adapter.id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no adapter {to_public('ad', adapter.id)!r} in this project.")
+    if row.deleted_at is not None:
         raise ArtifactExpired(
             f"The files of {to_public('ad', adapter.id)} were deleted with its job, "
             f"{to_public('job', adapter.job_id)}."
@@ -149,7 +162,7 @@ def point(
     """Makes the alias `name` point at the adapter; asking for what is so already changes nothing.
 
     Raises `ValidationFailed` for an illegal name, `NotFound`, `ArtifactExpired`, `PreconditionRequired`
-    where the alias is there and `condition` does not name its version, and `EtagMismatch`.
+    where the alias is there and `condition` does not name its tag, and `EtagMismatch`.
     """
     if _ALIAS.fullmatch(name) is None:
         detail = (
@@ -187,9 +200,35 @@ def unpoint(
     held = _held(session, project_id, name)
     if held is None or held.adapter_id != adapter_id:
         raise NotFound(f"There is no alias {name[:100]!r} of {to_public('ad', adapter_id)}.")
-    if condition.version is not None:
+    if condition.tag is not None:
         _check(held, condition)
     session.delete(held)
+
+
+def tag_of(alias: AdapterAlias) -> str:
+    """What is another after every move, and for an alias that was removed and made again."""
+    made_at_us = round(alias.created_at.timestamp() * 1e6)
+    return f"{made_at_us}-{alias.version}"
+
+
+def withdraw(session: Session, job: Job) -> None:
+    """Takes the final adapter of `job`, which is locked, out of the registry: nobody wants it.
+
+    One that an alias points at, or that a job starts from which has not ended, stays.
+    """
+    if job.adapter_id is None:
+        return
+    public_id = to_public("ad", job.adapter_id)
+    named = select(AdapterAlias.name).where(AdapterAlias.adapter_id == job.adapter_id)
+    starting = select(Job.id).where(
+        Job.project_id == job.project_id,
+        Job.finished_at.is_(None),
+        Job.init_from["id"].astext == public_id,
+    )
+    if session.scalar(named.limit(1)) is None and session.scalar(starting.limit(1)) is None:
+        session.execute(delete(Adapter).where(Adapter.id == job.adapter_id))
+        job.adapter_id = None
+        session.flush()
 
 
 def _held(session: Session, project_id: UUID, name: str) -> AdapterAlias | None:
@@ -201,15 +240,15 @@ def _held(session: Session, project_id: UUID, name: str) -> AdapterAlias | None:
 
 def _check(held: AdapterAlias | None, condition: Condition) -> None:
     if held is None:
-        if condition.version is not None:
+        if condition.tag is not None:
             raise EtagMismatch("There is no such alias any more: leave `If-Match` out to make it.")
         return
-    if condition.version is None and not condition.absent:
+    if condition.tag is None and not condition.absent:
         raise PreconditionRequired(
             f"The alias {held.name!r} points at {to_public('ad', held.adapter_id)}: name its `ETag` in "
             "`If-Match` to move it."
         )
-    if condition.version != held.version:
+    if condition.tag != tag_of(held):
         now = to_public("ad", held.adapter_id)
         raise EtagMismatch(f"The alias {held.name!r} points at {now} now.")
 

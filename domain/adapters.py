@@ -52,8 +52,13 @@ def publish(
 
 
 def publish_newest_checkpoint(session: Session, job: Job) -> Adapter | None:
-    """Makes what the newest stored checkpoint holds the job's adapter; None where there is none."""
-    query = select(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.expired_at.is_(None))
+    """Makes what the newest stored checkpoint holds the job's adapter; None where there is none.
+
+    That of step 0 holds nothing that was learned.
+    """
+    query = select(Checkpoint).where(
+        Checkpoint.job_id == job.id, Checkpoint.expired_at.is_(None), Checkpoint.step > 0
+    )
     newest = session.scalars(query.order_by(Checkpoint.step.desc()).limit(1)).one_or_none()
     if newest is None:
         return None

@@ -13,16 +13,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from domain import db
 from domain.callers import Caller
-from domain.errors import ExpiredApiKey, InvalidApiKey, NotFound
+from domain.errors import ExpiredApiKey, InvalidApiKey, NotFound, ProjectQuotaExhausted
 from domain.ids import new_id, to_public
 from domain.pages import Page, page
 from domain.remembered import forget_after_commit
-from domain.tables import ApiKey
+from domain.tables import ApiKey, Project
 from domain.tokens import digest, random_text
 
 ALL_SCOPES = (
@@ -30,6 +30,8 @@ ALL_SCOPES = (
     *("artifacts:read", "adapters:write", "generations:write", "webhooks:write"),
     *("usage:read", "keys:write", "audit:read"),
 )
+MAX_ACTIVE = 100
+"""So many keys of one project may hold at once."""
 _START = "vdr_live"
 _PURPOSE = "api-keys"
 _NOT_VALID = "Send a key of this service as `Authorization: Bearer vdr_live_...`."
@@ -44,8 +46,9 @@ def create(
     name: str,
     scopes: Sequence[str] = ALL_SCOPES,
     expires_at: datetime | None = None,
+    by: Caller | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its text, which is shown this once and cannot be read again."""
+    """A new key and its text, which is shown this once and cannot be read again. `by` None: an operator."""
     lookup_id, secret = random_text(8), random_text(32)
     key = ApiKey(
         id=new_id(),
@@ -55,10 +58,36 @@ def create(
         secret_hash=digest(_PURPOSE, secret),
         scopes=list(scopes),
         expires_at=expires_at,
+        created_by_key_id=None if by is None else by.key_id,
+        created_by_member_id=None if by is None else by.member_id,
     )
     session.add(key)
     body = f"{_START}_{lookup_id}_{secret}"
     return key, f"{body}_{_checksum(body)}"
+
+
+def require_room(session: Session, project_id: UUID) -> None:
+    """Raises `ProjectQuotaExhausted` where the project has `MAX_ACTIVE` keys that hold.
+
+    Until the transaction ends, no other can ask this for the project: the number holds exactly.
+    """
+    turn = select(Project.id).where(Project.id == project_id)
+    session.execute(turn.with_for_update(key_share=True))
+    query = select(func.count()).where(ApiKey.project_id == project_id, _holds())
+    used = session.scalar(query) or 0
+    if used >= MAX_ACTIVE:
+        raise ProjectQuotaExhausted(
+            f"The project has {used} API keys that hold. Revoke one that is not needed.",
+            quota="api_keys",
+            limit=MAX_ACTIVE,
+            used=used,
+            resets_at=None,
+        )
+
+
+def require_form(token: str) -> None:
+    """Raises `InvalidApiKey` for what can be no key of this service, without a look into the database."""
+    _parts(token)
 
 
 def verify(session: Session, token: str) -> Caller:
@@ -90,12 +119,7 @@ def verify(session: Session, token: str) -> Caller:
 
 def is_active(session: Session, key_id: UUID) -> bool:
     """Whether the key is neither revoked nor expired: for streams that outlive their first check."""
-    query = select(ApiKey.id).where(
-        ApiKey.id == key_id,
-        ApiKey.revoked_at.is_(None),
-        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.clock_timestamp()),
-    )
-    return session.scalar(query) is not None
+    return session.scalar(select(ApiKey.id).where(ApiKey.id == key_id, _holds())) is not None
 
 
 def revoke(session: Session, *, project_id: UUID, key_id: UUID) -> None:
@@ -109,6 +133,23 @@ def revoke(session: Session, *, project_id: UUID, key_id: UUID) -> None:
     if session.scalar(ended) is None:
         raise _unknown(key_id)
     forget_after_commit(session, key_id)
+
+
+def revoke_made_by(session: Session, member_id: UUID) -> list[UUID]:
+    """Ends the keys that the member made, and those that were made with them. Their ids."""
+    made = select(ApiKey.id).where(ApiKey.created_by_member_id == member_id).cte(recursive=True)
+    made = made.union(select(ApiKey.id).where(ApiKey.created_by_key_id == made.c.id))
+    ended = (
+        update(ApiKey)
+        .where(ApiKey.id.in_(select(made.c.id)), ApiKey.revoked_at.is_(None))
+        .values(revoked_at=func.clock_timestamp())
+        .returning(ApiKey.id)
+        .execution_options(synchronize_session=False)
+    )
+    key_ids = list(session.scalars(ended))
+    for key_id in key_ids:
+        forget_after_commit(session, key_id)
+    return key_ids
 
 
 def get(session: Session, *, project_id: UUID, key_id: UUID) -> ApiKey:
@@ -147,6 +188,11 @@ def names(session: Session, key_ids: Collection[UUID]) -> dict[UUID, str]:
     return {row.id: row.name for row in rows}
 
 
+def _holds() -> ColumnElement[bool]:
+    in_time = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.clock_timestamp())
+    return and_(ApiKey.revoked_at.is_(None), in_time)
+
+
 def _unknown(key_id: UUID) -> NotFound:
     return NotFound(f"There is no API key {to_public('key', key_id)!r} in this project.")
 
@@ -165,12 +211,12 @@ def _note_use(session: Session, key: ApiKey) -> None:
 
 
 def _parts(token: str) -> tuple[str, str]:
-    """The row's name and the secret; of a malformed token, strings that no row matches."""
+    """The row's name and the secret. Raises `InvalidApiKey` for a malformed token."""
     body, _, checksum = token.rpartition("_")
     start, _, rest = body.rpartition(f"{_START}_")
     lookup_id, _, secret = rest.partition("_")
     if start or not hmac.compare_digest(checksum.encode(), _checksum(body).encode()):
-        return "", ""
+        raise InvalidApiKey(_NOT_VALID)
     return lookup_id, secret
 
 

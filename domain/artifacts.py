@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from domain import adapters, events, init_from, jobs, logs
+from domain import adapters, best_checkpoint, events, init_from, jobs, logs
 from domain.errors import NotFound
 from domain.ids import new_id, to_public
 from domain.tables import Adapter, Attempt, Checkpoint, Evaluation, Job, Json, Sample
@@ -37,6 +37,11 @@ def job_prefix(job_id: UUID) -> str:
 def attempt_prefix(job_id: UUID, attempt: int) -> str:
     """The object key under which all files of an attempt lie; it does not end in a slash."""
     return f"{job_prefix(job_id)}/attempts/{attempt}"
+
+
+def manifest_key(job_id: UUID, attempt: int) -> str:
+    """The object key of the list of files that an attempt published with its adapter."""
+    return f"{attempt_prefix(job_id, attempt)}/manifest.json"
 
 
 def add_sample(
@@ -101,30 +106,55 @@ def add_checkpoint(
 
 
 def prune_checkpoints(
-    session: Session, *, job_id: UUID, attempt: int, keep_last: int
+    session: Session, *, job_id: UUID, attempt: int, keep_last: int, keep_best: bool = True
 ) -> list[GivenUp]:
     """Gives up all but the newest `keep_last` checkpoints; the caller deletes their objects after the commit.
 
-    Those that a job starts from which has not ended are kept too, and an adapter that was promoted from one
+    With `keep_best`, the one that did best in the evaluation at its step is kept besides. Those that a job starts from which has not ended are kept too, and an adapter that was promoted from one
     keeps its files.
     """
     job = jobs.held(session, job_id=job_id, attempt=attempt)
     kept = Checkpoint.job_id == job_id, Checkpoint.expired_at.is_(None)
     needed = init_from.checkpoints_needed(session, project_id=job.project_id)
     newest = select(Checkpoint.id).where(*kept).order_by(Checkpoint.step.desc()).limit(keep_last)
+    best = best_checkpoint.ranked(select(Checkpoint.id), job_id).limit(1 if keep_best else 0)
     given_up = (
         update(Checkpoint)
-        .where(*kept, Checkpoint.id.not_in(newest), Checkpoint.id.not_in(needed))
+        .where(*kept, Checkpoint.id.not_in([*session.scalars(best), *needed]))
+        .where(Checkpoint.id.not_in(newest))
         .values(expired_at=func.clock_timestamp())
         .returning(Checkpoint.prefix, Checkpoint.id)
         .execution_options(synchronize_session=False)
     )
     rows = session.execute(given_up).all()
+    if rows:
+        # What the job shows as its best, and what may be done with it, may be another now.
+        job.version += 1
     promoted = select(Adapter.checkpoint_id, Adapter.prefix).where(
         Adapter.checkpoint_id.in_([row.id for row in rows])
     )
     kept_below = {row.checkpoint_id: row.prefix for row in session.execute(promoted)}
     return [GivenUp(row.prefix, kept_below.get(row.id)) for row in rows]
+
+
+def set_aside(session: Session, *, job_id: UUID, attempt: int, step: int, message: str) -> None:
+    """Gives up a checkpoint whose stored bytes turned out not to be those of its record, and warns of it.
+
+    So it is neither tried again, nor kept in place of a whole one, nor made the job's adapter. Its objects
+    stay until what attempts left behind is swept.
+    """
+    job = jobs.held(session, job_id=job_id, attempt=attempt)
+    session.execute(
+        update(Checkpoint)
+        .where(
+            Checkpoint.job_id == job_id, Checkpoint.step == step, Checkpoint.expired_at.is_(None)
+        )
+        .values(expired_at=func.clock_timestamp())
+        .execution_options(synchronize_session="fetch")
+    )
+    job.version += 1
+    told = {"code": "checkpoint_corrupt"}
+    events.append(session, job_id=job_id, type="job.warning", message=message, data=told, step=step)
 
 
 def add_adapter(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from domain import db, events, jobs, queue
+from domain import db, events, jobs, queue, usage
 from domain.ids import to_public
 from domain.job_errors import JobError
 from domain.job_status import Status
@@ -21,33 +21,62 @@ from domain.tables import Attempt, Checkpoint, Job, Json
 
 Outcome = Literal["succeeded", "failed", "cancelled", "lost", "released", "paused"]
 LONGEST_BACKOFF_S = 600.0
-_CHARGED = ("failed", "lost")
+MAX_PREEMPTIONS = 20
 _LET_GO: dict[str, Any] = {"owner": None, "lease_until": None}
 ENDED: dict[str, Any] = {**_LET_GO, "finished_at": func.clock_timestamp()}
 """What changes in the row of every job that ends."""
 
 
 def attempt_failed(session: Session, job: Job, error: JobError, *, outcome: Outcome) -> Job:
-    """The attempt ended with `error`: another one follows where it can help, else the job fails."""
+    """The attempt ended with `error`: another one follows where it can help, else the job fails.
+
+    A worker that was lost after its attempt had got further is no fault of the job's: it counts as one
+    that was drained.
+    """
     if job.status == Status.CANCELLING:
         return cancelled(session, job, outcome=outcome)
     error = completed(session, job, error)
+    if outcome == "lost" and _got_further(session, job):
+        _tell_of(session, job, error)
+        return preempted(session, job, outcome=outcome, error=error.model_dump(mode="json"))
     charged = _charged(session, job) + 1
     again = error.retryable and charged < get_settings().max_attempts
     if not again or _failed_so_before(session, job, error):
         return failed(session, job, error, outcome=outcome)
     told = error.model_dump(mode="json")
-    events.append(
-        session,
-        job_id=job.id,
-        type="job.attempt_failed",
-        message=error.message,
-        data={"error": told},
-    )
+    _tell_of(session, job, error)
     if job.status == Status.PAUSING:
         return paused(session, job, outcome=outcome, error=told)
     wait_s = _backoff_s(charged) if outcome == "failed" else 0.0
     return requeued(session, job, outcome=outcome, error=told, wait_s=wait_s)
+
+
+def preempted(
+    session: Session, job: Job, *, outcome: Outcome, message: str = "", error: Json | None = None
+) -> Job:
+    """The job goes on in another attempt, or is paused where it was pausing, without being charged.
+
+    It fails when that happened too often.
+    """
+    if job.status == Status.PAUSING:
+        return paused(session, job, outcome=outcome, error=error)
+    if job.preemptions >= MAX_PREEMPTIONS:
+        too_often = JobError(
+            code="preempted_too_often",
+            message=f"{job.preemptions + 1} workers were stopped or lost while they ran this job.",
+            hint="Submit it again; with more frequent checkpoints less is lost.",
+        )
+        return failed(session, job, completed(session, job, too_often), outcome=outcome)
+    job.preemptions += 1
+    return requeued(session, job, outcome=outcome, message=message, error=error)
+
+
+def stopped_for_nothing(session: Session, job: Job) -> Job:
+    """The trainer stopped to pause at a ceiling, under which more room was given meanwhile."""
+    if job.status == Status.PAUSING:
+        return paused(session, job, outcome="paused")
+    message = "More room was given while it stopped at its ceiling: it goes on."
+    return requeued(session, job, outcome="paused", message=message)
 
 
 def requeued(
@@ -130,22 +159,54 @@ def completed(session: Session, job: Job, error: JobError) -> JobError:
 
 
 def close(session: Session, job: Job, *, outcome: Outcome, error: Json | None = None) -> None:
-    """Closes the attempt's row and adds its seconds to the job's."""
-    seconds = func.extract("epoch", Attempt.ended_at - Attempt.started_at)
+    """Closes the attempt's row and adds its seconds to the job's, and to the ledger of usage.
+
+    An attempt holds one device from the claim on, also while its trainer has no step to tell of yet.
+    Of one whose worker fell silent, GPU-seconds count up to its last heartbeat.
+    """
+    held_until = Attempt.last_heartbeat_at if outcome == "lost" else Attempt.ended_at
+    wall_clock_s = func.extract("epoch", Attempt.ended_at - Attempt.started_at)
+    gpu_held_s = func.extract("epoch", held_until - Attempt.started_at)
     ended = (
         update(Attempt)
         .where(Attempt.job_id == job.id, Attempt.number == job.attempt)
         .values(ended_at=func.clock_timestamp(), outcome=outcome, error=error)
-        .returning(seconds)
+        .returning(wall_clock_s, gpu_held_s, Attempt.gpu_seconds_before)
         .execution_options(synchronize_session=False)
     )
-    job.wall_clock_s += float(session.scalars(ended).one())
+    wall_s, held_s, gpu_seconds_before = session.execute(ended).one()
+    before = usage.spent(job)
+    job.wall_clock_s += float(wall_s)
+    # What lines told of is part of it, so the larger of the two counts and not their sum.
+    job.gpu_seconds = max(job.gpu_seconds, gpu_seconds_before + float(held_s))
+    usage.add_growth(session, job, since=before)
+
+
+def _tell_of(session: Session, job: Job, error: JobError) -> None:
+    events.append(
+        session,
+        job_id=job.id,
+        type="job.attempt_failed",
+        message=error.message,
+        data={"error": error.model_dump(mode="json")},
+    )
+
+
+_FURTHER = Attempt.last_step > func.coalesce(Attempt.resumed_from_step, 0)
+"""SQL: whether an attempt has done a step."""
+
+
+def _got_further(session: Session, job: Job) -> bool:
+    query = select(_FURTHER).where(Attempt.job_id == job.id, Attempt.number == job.attempt)
+    return session.scalars(query).one()
 
 
 def _charged(session: Session, job: Job) -> int:
-    """How many earlier attempts went wrong: those that were drained or paused are not charged."""
+    """How many earlier attempts went wrong: those that were drained or paused are not charged, nor
+    those whose worker was lost after they had got further."""
+    went_wrong = (Attempt.outcome == "failed") | ((Attempt.outcome == "lost") & ~_FURTHER)
     query = select(func.count()).where(
-        Attempt.job_id == job.id, Attempt.number < job.attempt, Attempt.outcome.in_(_CHARGED)
+        Attempt.job_id == job.id, Attempt.number < job.attempt, went_wrong
     )
     return session.scalars(query).one()
 

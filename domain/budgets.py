@@ -6,8 +6,10 @@ Counters only grow: an attempt that resumes from an older checkpoint spends agai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+
+from pydantic import JsonValue
 
 from domain import pace
 from domain.job_status import TERMINAL, Status
@@ -80,7 +82,7 @@ def usage(job: Job, attempt: Attempt | None, *, now: datetime) -> Usage:
         Ceiling("max_gpu_seconds", budget.max_gpu_seconds, job.gpu_seconds),
         Ceiling("max_wall_clock_s", budget.max_wall_clock_s, wall_clock_s(job, attempt, now=now)),
         Ceiling("deadline_at", deadline_s, age_s),
-        Ceiling("max_queue_s", budget.max_queue_s, _queue_s(job, budget, now=now)),
+        Ceiling("max_queue_s", budget.max_queue_s, _queue_s(job, now=now)),
         Ceiling("max_cost", amount, float(cost)),
     ]
     ceilings = {ceiling.name: ceiling for ceiling in all_ceilings}
@@ -101,16 +103,34 @@ def wall_clock_s(job: Job, attempt: Attempt | None, *, now: datetime) -> float:
     return job.wall_clock_s + max((now - attempt.started_at).total_seconds(), 0.0)
 
 
-def queue_began(job: Job, budget: Budget) -> datetime:
-    """Since when the job waits for its first attempt: its creation, or when it was resumed."""
-    if job.queue_expires_at is None or budget.max_queue_s is None:
-        return job.created_at
-    return job.queue_expires_at - timedelta(seconds=budget.max_queue_s)
-
-
-def _queue_s(job: Job, budget: Budget, *, now: datetime) -> float:
+def _queue_s(job: Job, *, now: datetime) -> float:
+    """How long the job waited for its first attempt; resuming one that never began begins it anew."""
+    if job.started_at is None and job.status == Status.PAUSED:
+        return 0.0
     until = job.started_at or job.finished_at or now
-    return max((until - queue_began(job, budget)).total_seconds(), 0.0)
+    # Of a job that was queued again after it had begun, `queued_at` tells of that later wait.
+    began = job.queued_at if job.queued_at <= until else job.created_at
+    return max((until - began).total_seconds(), 0.0)
+
+
+def allows_more(job: Job, stop_reason: str, *, than: Budget) -> bool:
+    """Whether the job's budget lets it go on where `than` stopped it for `stop_reason`."""
+    if job.budget["on_exhausted"] != "pause":
+        return True
+    ceiling = CEILINGS[stop_reason]
+    before = than.model_dump(mode="json")[ceiling]
+    return raises(ceiling, before, job.budget[ceiling])
+
+
+def raises(ceiling: str, before: JsonValue, after: JsonValue) -> bool:
+    """Whether `after` gives more room under `ceiling` than `before`, both as they stand in a budget."""
+    if before is None or after is None:
+        return before is not None
+    if isinstance(before, dict) and isinstance(after, dict):
+        return Decimal(str(after["amount"])) > Decimal(str(before["amount"]))
+    if ceiling == "deadline_at":
+        return datetime.fromisoformat(str(after)) > datetime.fromisoformat(str(before))
+    return float(str(after)) > float(str(before))
 
 
 def cost_gpu_seconds(budget: Budget) -> float | None:

@@ -6,6 +6,7 @@ gets `StaleAttempt` and has changed nothing. Only the database's clock decides a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,9 +25,7 @@ from domain.job_status import HELD, Status, allowed_actions
 from domain.settings import get_settings
 from domain.tables import Attempt, Checkpoint, Job, Json
 from domain.uploads import ImageRef
-from vader_core.spec import Budget, JobSpec
-
-MAX_PREEMPTIONS = 20
+from vader_core.spec import LEAST_SECONDS, Budget, JobSpec, Prompts
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class CheckpointRef:
 class Claim:
     """A job that this worker now holds. `spec` has its prompts inline.
 
-    `budget` is the budget as it is now, by which ceilings are kept; that of `spec` stays as the job was
-    made. `spent_*` are the seconds of all earlier attempts; `cost_gpu_seconds` are those that `max_cost`
+    `budget` is the budget as it is now, by which ceilings are kept, bound by what the project may still
+    use this month; that of `spec` stays as the job was made. `spent_*` is what all earlier attempts used; `cost_gpu_seconds` are those that `max_cost`
     buys, None without such a ceiling. `checkpoints` are newest first, `images` the prompts' first images.
     `init_from` is the job's column of that name.
     """
@@ -63,6 +62,8 @@ class Claim:
     created_at: datetime
     spent_gpu_seconds: float
     spent_wall_clock_s: float
+    spent_reward_queries: int
+    spent_evaluation_queries: int
     cost_gpu_seconds: float | None
     checkpoints: list[CheckpointRef]
     images: list[ImageRef]
@@ -70,7 +71,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What the holder of a lease is told: wishes, and the budget as it is now."""
+    """What the holder of a lease is told: wishes, and the budget as that of a `Claim`."""
 
     cancel_requested: bool
     keep_adapter: bool
@@ -82,7 +83,8 @@ class Heartbeat:
 def claim(session: Session, *, worker: str, hardware: str) -> Claim | None:
     """The job that should run next, now held by `worker`; None when none waits.
 
-    Priority comes first, then the project with the fewest running jobs, then age. Passed over are rows
+    The project with the fewest running jobs comes first, of its jobs the one of the highest priority, of
+    these the oldest: priority sets the order within a project and never before others. Passed over are rows
     that another worker is claiming this moment, jobs that wait after a failed attempt, and those of
     projects whose quotas are used up.
     """
@@ -98,6 +100,11 @@ def claim(session: Session, *, worker: str, hardware: str) -> Claim | None:
             # Raised, this would stand before every job behind it, again and again.
             fail_queued(session, job, _spec_unreadable(wrong))
             continue
+        prompts = _prompts(session, job, spec)
+        if prompts is None:
+            fail_queued(session, job, _PROMPTS_GONE)
+            continue
+        spec = spec.model_copy(update={"prompts": prompts})
         return _start(session, job, spec, worker=worker, hardware=hardware)
     return None
 
@@ -114,7 +121,13 @@ def _start(session: Session, job: Job, spec: JobSpec, *, worker: str, hardware: 
         started_at=func.coalesce(Job.started_at, func.clock_timestamp()),
     )
     session.execute(
-        insert(Attempt).values(job_id=job.id, number=job.attempt, worker=worker, hardware=hardware)
+        insert(Attempt).values(
+            job_id=job.id,
+            number=job.attempt,
+            worker=worker,
+            hardware=hardware,
+            gpu_seconds_before=job.gpu_seconds,
+        )
     )
     return _claim(session, job, spec)
 
@@ -137,7 +150,7 @@ def heartbeat(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
         .values(last_heartbeat_at=func.clock_timestamp())
         .execution_options(synchronize_session=False)
     )
-    return _heard(row)
+    return _heard(session, row)
 
 
 def wishes(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
@@ -146,7 +159,7 @@ def wishes(session: Session, *, job_id: UUID, attempt: int) -> Heartbeat:
     row = session.execute(query).one_or_none()
     if row is None:
         raise jobs.stale(job_id, attempt)
-    return _heard(row)
+    return _heard(session, row)
 
 
 _WISHES = (
@@ -154,12 +167,14 @@ _WISHES = (
     Job.keep_adapter,
     Job.status == Status.PAUSING,
     Job.budget,
+    Job.project_id,
+    Job.gpu_seconds,
 )
 
 
-def _heard(row: Row[bool, bool, bool, Json]) -> Heartbeat:
-    cancel_requested, keep_adapter, pause_requested, stored = row
-    budget = Budget.model_validate(stored)
+def _heard(session: Session, row: Row[bool, bool, bool, Json, UUID, float]) -> Heartbeat:
+    cancel_requested, keep_adapter, pause_requested, stored, project_id, gpu_seconds = row
+    budget = _bound_by_quota(session, project_id, stored, gpu_seconds)
     return Heartbeat(
         cancel_requested=cancel_requested,
         keep_adapter=keep_adapter,
@@ -167,6 +182,21 @@ def _heard(row: Row[bool, bool, bool, Json]) -> Heartbeat:
         budget=budget,
         cost_gpu_seconds=budgets.cost_gpu_seconds(budget),
     )
+
+
+def _bound_by_quota(session: Session, project_id: UUID, stored: Json, gpu_seconds: float) -> Budget:
+    """The budget of a job that has used `gpu_seconds`, with no more than its project has left this month.
+
+    It shrinks while other jobs of the project run, in whole seconds.
+    """
+    budget = Budget.model_validate(stored)
+    left = quotas.gpu_seconds_left(session, project_id)
+    if left is None:
+        return budget
+    most = max(float(math.floor(gpu_seconds + left)), LEAST_SECONDS)
+    if budget.max_gpu_seconds is not None and budget.max_gpu_seconds <= most:
+        return budget
+    return budget.model_copy(update={"max_gpu_seconds": most})
 
 
 def finish(
@@ -220,30 +250,29 @@ def release(session: Session, *, job_id: UUID, attempt: int, reason: str) -> Job
     job = jobs.held(session, job_id=job_id, attempt=attempt)
     if job.status == Status.CANCELLING:
         return attempt_ends.cancelled(session, job, outcome="cancelled")
-    if job.status == Status.PAUSING:
-        return attempt_ends.paused(session, job, outcome="released")
-    if job.preemptions >= MAX_PREEMPTIONS:
-        error = JobError(
-            code="preempted_too_often",
-            message=f"{job.preemptions + 1} workers were stopped while they ran this job.",
-            hint="Submit it again; with more frequent checkpoints less is lost.",
-        )
-        told = attempt_ends.completed(session, job, error)
-        return attempt_ends.failed(session, job, told, outcome="released")
-    job.preemptions += 1
-    return attempt_ends.requeued(session, job, message=reason, outcome="released")
+    return attempt_ends.preempted(session, job, message=reason, outcome="released")
 
 
-def pause(session: Session, *, job_id: UUID, attempt: int, reason: str) -> Job:
+def pause(
+    session: Session,
+    *,
+    job_id: UUID,
+    attempt: int,
+    reason: str,
+    stopped_by: Budget | None = None,
+) -> Job:
     """Pauses the job after its trainer has stopped; the attempt is not charged.
 
-    `reason` is "requested", or the stop reason of the ceiling that was reached. A job that is being
-    cancelled is cancelled instead. Raises `StaleAttempt`, and `InvalidTransition` for a job that is
-    already being finalised.
+    `reason` is "requested", or the stop reason of the ceiling that was reached; `stopped_by` is the
+    budget that the trainer went by then. Where more room was given since, the job is queued again
+    instead, and one that is being cancelled is cancelled. Raises `StaleAttempt`, and
+    `InvalidTransition` for a job that is already being finalised.
     """
     job = jobs.held(session, job_id=job_id, attempt=attempt)
     if job.status == Status.CANCELLING:
         return attempt_ends.cancelled(session, job, outcome="cancelled")
+    if stopped_by is not None and budgets.allows_more(job, reason, than=stopped_by):
+        return attempt_ends.stopped_for_nothing(session, job)
     if reason != "requested":
         told = {"ceiling": budgets.CEILINGS[reason], "stop_reason": reason}
         message = f"{budgets.CEILINGS[reason]} is reached."
@@ -287,7 +316,7 @@ def _next_waiting(without_room: Collection[UUID]) -> Select[Job]:
         .outerjoin(running, running.c.project_id == Job.project_id)
         .where(Job.status == Status.QUEUED, ready, quotas.may_start())
         .where(Job.project_id.not_in(without_room))
-        .order_by(Job.priority, func.coalesce(running.c.jobs, 0), Job.created_at, Job.id)
+        .order_by(func.coalesce(running.c.jobs, 0), Job.priority, Job.created_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=Job)
     )
@@ -303,14 +332,27 @@ def _spec_unreadable(wrong: ValidationError) -> JobError:
     )
 
 
+_PROMPTS_GONE = JobError(
+    code="spec_unusable",
+    message="The job's prompt set was deleted.",
+    hint="Nothing was spent. Submit the job again with other prompts.",
+    fault="user",
+    retryable=False,
+)
+
+
+def _prompts(session: Session, job: Job, spec: JobSpec) -> Prompts | None:
+    """The job's prompts, inline. None where they lay in a prompt set that was deleted."""
+    if spec.prompts.prompt_set is None:
+        return spec.prompts
+    found = prompt_sets.load(session, project_id=job.project_id, reference=spec.prompts.prompt_set)
+    if found is None:
+        return None
+    return spec.prompts.model_copy(update={"prompt_set": None, "inline": found})
+
+
 def _claim(session: Session, job: Job, spec: JobSpec) -> Claim:
-    if spec.prompts.prompt_set is not None:
-        prompts = prompt_sets.load(
-            session, project_id=job.project_id, reference=spec.prompts.prompt_set
-        )
-        inline = spec.prompts.model_copy(update={"prompt_set": None, "inline": prompts})
-        spec = spec.model_copy(update={"prompts": inline})
-    budget = Budget.model_validate(job.budget)
+    budget = _bound_by_quota(session, job.project_id, job.budget, job.gpu_seconds)
     return Claim(
         job_id=job.id,
         project_id=job.project_id,
@@ -324,6 +366,8 @@ def _claim(session: Session, job: Job, spec: JobSpec) -> Claim:
         created_at=job.created_at,
         spent_gpu_seconds=job.gpu_seconds,
         spent_wall_clock_s=job.wall_clock_s,
+        spent_reward_queries=job.reward_queries,
+        spent_evaluation_queries=job.evaluation_queries,
         cost_gpu_seconds=budgets.cost_gpu_seconds(budget),
         checkpoints=[
             CheckpointRef(row.step, row.attempt, row.prefix, row.files, row.counters)

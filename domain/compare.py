@@ -76,7 +76,7 @@ def compare(
         at_equal_x=found,
         guards=_guards(jobs),
         samples=_samples(session, jobs),
-        reasons=[*compare_specs.incomparable(specs, key), *_reasons_of_runs(runs, key)],
+        reasons=[*compare_specs.incomparable(specs, key), *_reasons_of_runs(runs, specs, key)],
         caveats=_caveats(session, jobs, found, key),
     )
 
@@ -91,11 +91,15 @@ def _jobs(session: Session, project_id: UUID, job_ids: Sequence[UUID]) -> list[J
 
 
 def _run(session: Session, job_id: UUID, key: str) -> Run:
-    is_heldout = key.partition(".")[0] == HELDOUT
+    rows = artifacts.evaluations(session, job_id=job_id)
+    scored = [row.data["scores"] for row in rows if row.data.get("scores")]
     return Run(
         job_id=job_id,
         points=metrics.series(session, job_id=job_id, keys=[key]),
-        evaluations=artifacts.evaluations(session, job_id=job_id) if is_heldout else [],
+        evaluations=rows if key.partition(".")[0] == HELDOUT else [],
+        heldout_prompts=frozenset(pair["prompt_id"] for pair in scored[-1])
+        if scored
+        else frozenset(),
     )
 
 
@@ -136,16 +140,25 @@ def _samples(session: Session, jobs: Sequence[Job]) -> list[SamplePair]:
     ]
 
 
-def _reasons_of_runs(runs: Sequence[Run], key: str) -> list[Remark]:
-    """What of the runs themselves stands against comparing them."""
+def _reasons_of_runs(runs: Sequence[Run], specs: Sequence[Json], key: str) -> list[Remark]:
+    """What of the runs themselves stands against comparing them.
+
+    Held-out prompts are looked at whatever the metric: by those that were scored, and by the specs where
+    a job was not evaluated yet.
+    """
     if not all(run.points for run in runs):
         without = ", ".join(to_public("job", run.job_id) for run in runs if not run.points)
         return [Remark(code="no_values", detail=f"There is no `{key}` of {without} yet.")]
-    prompts = [{name for name, _ in run.scores(key, run.points[-1].step)} for run in runs]
+    prompts = [run.heldout_prompts for run in runs]
+    if not all(prompts):
+        if compare_specs.same_prompts(specs, "heldout"):
+            return []
+        detail = "Their specs name other held-out prompts."
+        return [Remark(code="different_heldout_prompts", detail=detail)]
     if all(one == prompts[0] for one in prompts):
         return []
-    shared = len(set.intersection(*prompts))
-    detail = f"Their held-out prompts differ: {shared} of {len(set.union(*prompts))} are shared."
+    shared, together = frozenset.intersection(*prompts), frozenset.union(*prompts)
+    detail = f"Their held-out prompts differ: {len(shared)} of {len(together)} are shared."
     return [Remark(code="different_heldout_prompts", detail=detail)]
 
 

@@ -23,11 +23,13 @@ Pair = tuple[str, int]
 
 @dataclass(frozen=True)
 class Run:
-    """One job's points of the metric by step, and its evaluations."""
+    """One job's points of the metric by step, its evaluations where the metric is one of theirs, and the
+    prompts of its newest evaluation, whatever the metric is."""
 
     job_id: UUID
     points: list[MetricPoint]
     evaluations: list[Evaluation]
+    heldout_prompts: frozenset[str]
 
     def by(self, x: Axis, place: float) -> MetricPoint | None:
         """The newest point that was measured at `place` or before."""

@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import JsonValue
 
 from vader_core.faults import escaped
+from vader_core.prompts import heldout_marks
+from vader_core.spec import Prompt
 from vader_core.strict import Strict
 
 # Longer lists and texts are told by their hash: nobody reads two lists of a thousand prompts here.
@@ -57,6 +60,8 @@ _RULES = (
     ),
 )
 _ABSENT: JsonValue = None
+# Metrics whose values depend on the prompts of the steps; times and sizes do not.
+_OF_TRAINING = frozenset({"loss", "reward", "reward_std", "penalty", "grad_norm", "method"})
 
 
 def differences(specs: Sequence[JsonValue]) -> list[Difference]:
@@ -77,7 +82,29 @@ def incomparable(specs: Sequence[JsonValue], key: str) -> list[Remark]:
     if not _alike([measured_by(spec, key) for spec in specs]):
         detail = f"What `{key}` measures differs: other rewards, versions, weights or parameters."
         remarks.append(Remark(code="different_rewards", detail=detail))
+    if key.partition(".")[0] in _OF_TRAINING and not same_prompts(specs, "training"):
+        detail = f"`{key}` is measured on training prompts, and theirs are not the same."
+        remarks.append(Remark(code="different_training_prompts", detail=detail))
     return remarks
+
+
+def same_prompts(specs: Sequence[JsonValue], side: Literal["training", "heldout"]) -> bool:
+    """Whether the specs name the same prompts for that side: the same stored set and fraction, or the
+    same prompts in whatever order."""
+    return _alike([_prompts(spec, side) for spec in specs])
+
+
+def _prompts(spec: JsonValue, side: Literal["training", "heldout"]) -> JsonValue:
+    fraction, inline = at(spec, "/prompts/heldout_fraction"), at(spec, "/prompts/inline")
+    if not isinstance(inline, list):
+        return [at(spec, "/prompts/prompt_set"), fraction]
+    prompts = [Prompt.model_validate(prompt) for prompt in inline]
+    marks = heldout_marks(prompts, float(str(fraction)))
+    chosen = [
+        p for p, heldout in zip(prompts, marks, strict=True) if heldout == (side == "heldout")
+    ]
+    told: list[JsonValue] = [[prompt.prompt, prompt.target, prompt.image] for prompt in chosen]
+    return sorted(told, key=json.dumps)
 
 
 def measured_by(spec: JsonValue, key: str) -> JsonValue:

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from domain import db, logs
-from domain.artifacts import attempt_prefix, job_prefix
+from domain.artifacts import attempt_prefix, job_prefix, manifest_key
 from domain.errors import Unavailable
 from domain.settings import get_settings
 from domain.store import ObjectStore
@@ -86,7 +86,13 @@ def _pointed_at(session: Session, job_id: UUID, number: int) -> tuple[str, ...]:
         select(Adapter.prefix).where(Adapter.job_id == job_id),
     ]
     single = [job.sheet, session.scalar(log_of)]
+    # An adapter that was published has the list of its files beside it.
+    published = select(Adapter.id).where(
+        Adapter.job_id == job_id, Adapter.attempt == number, Adapter.kind == "final"
+    )
+    manifest = () if session.scalar(published) is None else (manifest_key(job_id, number),)
     return (
+        *manifest,
         *session.scalars(samples),
         *(found["key"] for found in single if found is not None),
         *(f"{prefix}/" for query in folders for prefix in session.scalars(query)),

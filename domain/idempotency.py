@@ -68,5 +68,5 @@ def finish(
 
 
 def _lock(project_id: UUID, key: str) -> int:
-    digest = hashlib.sha256(project_id.bytes + key.encode()).digest()
+    digest = hashlib.sha256(b"idempotency " + project_id.bytes + key.encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from domain import adapter_registry, adapters, budgets
-from domain.errors import ArtifactExpired, NotFound
+from domain.errors import ArtifactExpired, NotFound, ValidationFailed
 from domain.ids import from_public, to_public
 from domain.tables import Adapter, Checkpoint, Job, Json
-from vader_core.faults import Fault
+from vader_core.faults import Fault, shape_faults
 from vader_core.lines import Counters, File
 from vader_core.spec import Budget, InitFrom, JobSpec
 from vader_core.strict import Strict
@@ -52,32 +52,52 @@ class Resolved:
 def resolve(session: Session, *, project_id: UUID, spec: JobSpec, hold: bool) -> Resolved:
     """What the resolved `spec` starts from; nothing for one without `init_from`.
 
-    With `hold`, the job that it comes from cannot be deleted until the transaction ends. Faults say what
-    is not there, what is no longer kept, and what does not fit the spec.
+    With `hold`, the job that it comes from is not deleted, and gives up none of its checkpoints, until the
+    transaction ends. Faults say what is not there, what is no longer kept, and what does not fit the spec.
     """
     asked = spec.init_from
     if asked is None:
         return Resolved()
     try:
         if asked.checkpoint is not None:
-            found = _checkpoint(session, project_id, asked.checkpoint)
-            source = _source(session, found.job_id, project_id, hold=hold)
-            if found.expired_at is not None or source.deleted_at is not None:
-                raise ArtifactExpired(f"The files of {asked.checkpoint} are no longer kept.")
-            start = of_checkpoint(found, state=asked.state)
+            source = _source(
+                session,
+                _job_of_checkpoint(session, project_id, asked.checkpoint),
+                project_id,
+                hold=hold,
+            )
+            start = of_checkpoint(_kept(session, source, asked.checkpoint), state=asked.state)
         else:
             adapter = adapter_registry.resolve(
                 session, project_id=project_id, reference=asked.adapter or ""
             )
             source = _source(session, adapter.job_id, project_id, hold=hold)
+            adapter_registry.refuse_deleted(session, adapter)
             start = of_adapter(adapter)
             asked = InitFrom(adapter=start.id)
     except (NotFound, ArtifactExpired) as error:
         place = "checkpoint" if asked.checkpoint is not None else "adapter"
         fault = Fault(pointer=f"/init_from/{place}", code=_CODES[type(error)], detail=error.detail)
         return Resolved(faults=[fault])
-    faults = _misfits(source, spec, start)
+    try:
+        faults = _misfits(source, readable(source.spec), spec, start)
+    except ValidationFailed as error:
+        place = f"/init_from/{start.kind}"
+        faults = [fault.model_copy(update={"pointer": place}) for fault in error.faults]
     return Resolved(init_from=asked, start=start.model_dump(mode="json"), faults=faults)
+
+
+def readable(stored: Json) -> JobSpec:
+    """The spec that the database has of a job. Raises `ValidationFailed` for one of a version of the service
+    that this one can no longer read."""
+    try:
+        return JobSpec.model_validate(stored)
+    except ValidationError as wrong:
+        places = ", ".join(fault.pointer for fault in shape_faults(wrong, stored))
+        detail = f"This version of the service cannot read the spec of the job before: {places}."
+        raise ValidationFailed(
+            [Fault(pointer="", code="spec_unusable", detail=detail)], what="job spec"
+        ) from wrong
 
 
 def of_checkpoint(checkpoint: Checkpoint, *, state: Literal["weights", "full"]) -> Start:
@@ -128,12 +148,21 @@ def checkpoints_needed(session: Session, *, project_id: UUID) -> list[UUID]:
     return [from_public("ck", public_id) for public_id in session.scalars(query)]
 
 
-def _checkpoint(session: Session, project_id: UUID, reference: str) -> Checkpoint:
-    query = select(Checkpoint).join(Job, Job.id == Checkpoint.job_id)
+def _job_of_checkpoint(session: Session, project_id: UUID, reference: str) -> UUID:
+    query = select(Checkpoint.job_id).join(Job, Job.id == Checkpoint.job_id)
     query = query.where(Checkpoint.id == from_public("ck", reference), Job.project_id == project_id)
     found = session.scalar(query)
     if found is None:
         raise NotFound(f"There is no checkpoint {reference[:100]!r} in this project.")
+    return found
+
+
+def _kept(session: Session, source: Job, reference: str) -> Checkpoint:
+    """The checkpoint as it is now that its job is held: a worker may have given it up until then."""
+    query = select(Checkpoint).where(Checkpoint.id == from_public("ck", reference))
+    found = session.scalars(query.execution_options(populate_existing=True)).one()
+    if found.expired_at is not None or source.deleted_at is not None:
+        raise ArtifactExpired(f"The files of {reference} are no longer kept.")
     return found
 
 
@@ -147,8 +176,7 @@ def _source(session: Session, job_id: UUID, project_id: UUID, *, hold: bool) -> 
 _CODES = {NotFound: "unknown_start", ArtifactExpired: "artifact_expired"}
 
 
-def _misfits(source: Job, spec: JobSpec, start: Start) -> list[Fault]:
-    theirs = JobSpec.model_validate(source.spec)
+def _misfits(source: Job, theirs: JobSpec, spec: JobSpec, start: Start) -> list[Fault]:
     if start.state == "weights":
         return _weight_misfits(theirs, spec, start)
     return [

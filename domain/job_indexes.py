@@ -30,6 +30,7 @@ def _pages() -> list[Index]:
             *_newest(),
             postgresql_where=text("template IS NOT NULL"),
         ),
+        Index("ix_jobs_page_of_method", "project_id", "method", *_newest()),
         Index("ix_jobs_page_of_key", "project_id", "created_by_key_id", *_newest()),
         Index(
             "ix_jobs_page_of_member",

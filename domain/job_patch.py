@@ -7,8 +7,8 @@ spent, so no ceiling can be set below it.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from domain.merge_patch import merged
 from domain.tables import Attempt, Job, Json
 from vader_core.faults import Fault, shape_faults
 from vader_core.moment import Moment
-from vader_core.spec import Budget, Money
+from vader_core.spec import MOST_LABELS, Budget, LabelName, LabelValue, Money, Seconds
 from vader_core.strict import Strict
 
 _PLACES = {"max_cost": "max_cost/amount"}
@@ -37,10 +37,10 @@ class BudgetPatch(Strict):
 
     max_steps: int = Field(default=1, ge=1)
     max_reward_queries: int | None = Field(default=None, ge=1)
-    max_gpu_seconds: float | None = Field(default=None, gt=0)
-    max_wall_clock_s: float | None = Field(default=None, gt=0)
+    max_gpu_seconds: Seconds | None = None
+    max_wall_clock_s: Seconds | None = None
     deadline_at: Moment | None = None
-    max_queue_s: float | None = Field(default=None, gt=0)
+    max_queue_s: Seconds | None = None
     max_cost: Money | None = None
     on_exhausted: Literal["finish", "pause"] = "finish"
 
@@ -48,13 +48,23 @@ class BudgetPatch(Strict):
 class JobPatch(Strict):
     """What to change of a job: a merge patch (RFC 7396). What is left out stays as it is.
 
-    A label that is null is taken away. A raised budget reaches a running trainer within seconds.
+    A label that is null is taken away; a job carries at most 50. A raised budget reaches a running trainer
+    within seconds.
     """
 
     name: str = Field(default="", max_length=200)
-    labels: dict[str, Annotated[str, Field(max_length=200)] | None] = {}
+    labels: Annotated[dict[LabelName, LabelValue | None], Field(max_length=2 * MOST_LABELS)] = {}
     priority: Literal["low", "normal", "high"] = "normal"
     budget: BudgetPatch = BudgetPatch()
+
+
+@dataclass(frozen=True)
+class Patched:
+    """The job as it is now; `fields` are those of its own that changed, `budget` what changed in that."""
+
+    job: Job
+    fields: list[str]
+    budget: list[Json]
 
 
 def patch(
@@ -65,7 +75,7 @@ def patch(
     document: JsonValue,
     seen: Collection[int] | None,
     further: Sequence[Fault] = (),
-) -> Job:
+) -> Patched:
     """The job as `document`, a `JobPatch`, changes it; the worker hears of it by its next heartbeat.
 
     `seen` are the revisions that the client knows, None where any will do; `further` are faults of the
@@ -79,7 +89,7 @@ def patch(
     now = db.utc_now()
     wanted, shape = _sound_part(document)
     budget, spending = _checked_budget(session, job, wanted, now=now)
-    faults = [*shape, *spending, *further]
+    faults = [*shape, *_label_faults(job, wanted), *spending, *further]
     if faults or budget is None:
         raise ValidationFailed(faults, what="change")
     changed = _set_plain(job, wanted)
@@ -92,7 +102,7 @@ def patch(
         # The database sets some of the times.
         session.flush()
         session.refresh(job)
-    return job
+    return Patched(job, changed, news)
 
 
 def _sound_part(document: JsonValue) -> tuple[JobPatch, list[Fault]]:
@@ -153,6 +163,15 @@ def _below_spent(
     ]
 
 
+def _label_faults(job: Job, wanted: JobPatch) -> list[Fault]:
+    labels = merged(job.labels, dict(wanted.labels))
+    count = len(labels) if isinstance(labels, dict) else 0
+    if count <= MOST_LABELS:
+        return []
+    detail = f"The job would carry {count} labels; at most {MOST_LABELS} are possible."
+    return [Fault(pointer="/labels", code="too_long", detail=detail, nearest=[MOST_LABELS])]
+
+
 def _set_plain(job: Job, wanted: JobPatch) -> list[str]:
     """Sets name, labels and priority; the names of those that are others now."""
     values: dict[str, Any] = {
@@ -181,9 +200,10 @@ def _set_budget(session: Session, job: Job, budget: Budget, *, now: datetime) ->
     if not changes:
         return []
     if job.started_at is None and after["max_queue_s"] != before["max_queue_s"]:
-        began = budgets.queue_began(job, Budget.model_validate(before))
         queue_s = budget.max_queue_s
-        job.queue_expires_at = None if queue_s is None else began + timedelta(seconds=queue_s)
+        job.queue_expires_at = (
+            None if queue_s is None else job.queued_at + timedelta(seconds=queue_s)
+        )
     job.budget = after
     job.deadline_at = budget.deadline_at
     job.steps_total = budget.max_steps
@@ -191,7 +211,11 @@ def _set_budget(session: Session, job: Job, budget: Budget, *, now: datetime) ->
     close = {c.name for c in budgets.usage(job, attempt, now=now).to_warn_of()}
     job.warned_ceilings = [name for name in job.warned_ceilings if name in close]
     paused_at = budgets.CEILINGS.get(job.pause_reason or "")
-    if job.status == Status.PAUSED and any(_raises(paused_at, change) for change in changes):
+    if job.status == Status.PAUSED and any(
+        change["ceiling"] == paused_at
+        and budgets.raises(change["ceiling"], change["from"], change["to"])
+        for change in changes
+    ):
         job.pause_reason = pausing.RAISED
     return changes
 
@@ -212,17 +236,3 @@ def _shown(limit: object) -> str:
     if isinstance(limit, dict):
         return f"{limit['amount']} {limit['currency']}"
     return "none" if limit is None else f"{limit}"
-
-
-def _raises(ceiling: str | None, change: Json) -> bool:
-    """Whether `change` gives more room under `ceiling`, at which the job is paused."""
-    if change["ceiling"] != ceiling:
-        return False
-    before, after = change["from"], change["to"]
-    if after is None:
-        return True
-    if ceiling == "max_cost":
-        return Decimal(after["amount"]) > Decimal(before["amount"])
-    if ceiling == "deadline_at":
-        return datetime.fromisoformat(after) > datetime.fromisoformat(before)
-    return bool(after > before)

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, defer
 
-from domain import budgets, db, events, init_from, queue
+from domain import adapter_registry, budgets, db, events, init_from, queue
 from domain.adapters import publish_newest_checkpoint
 from domain.callers import Origin
 from domain.errors import InvalidTransition, NotFound, StaleAttempt, ValidationFailed
@@ -230,7 +230,9 @@ def request_cancel(
 
 def cancelled(session: Session, job: Job) -> Job:
     """Ends a job that is being cancelled; its newest checkpoint becomes its adapter if that is wanted."""
-    if job.keep_adapter and job.adapter_id is None:
+    if not job.keep_adapter:
+        adapter_registry.withdraw(session, job)
+    elif job.adapter_id is None:
         publish_newest_checkpoint(session, job)
     return move(
         session,

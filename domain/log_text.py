@@ -42,20 +42,8 @@ def stored_from(store: ObjectStore, attempt: Attempt, offset: int) -> bytes:
     Empty at its end. Raises `ArtifactExpired`, `Unavailable`.
     """
     assert attempt.log is not None
-    with closing(store.open(attempt.log["key"])) as stream:
-        left = offset
-        while left and (skipped := stream.read(min(left, BLOCK_BYTES))):
-            left -= len(skipped)
-        found = _read(stream, BLOCK_BYTES)
+    found = store.read(attempt.log["key"], start=offset, size=BLOCK_BYTES)
     if len(found) < BLOCK_BYTES:
         return found
     end = max(found.rfind(b"\n"), found.rfind(b"\r")) + 1
     return found[:end] or found
-
-
-def _read(stream: BinaryIO, size: int) -> bytes:
-    """Up to `size` bytes: a stream from a network may give fewer at a time."""
-    found = b""
-    while len(found) < size and (more := stream.read(size - len(found))):
-        found += more
-    return found

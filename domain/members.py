@@ -113,12 +113,16 @@ def change(
     return member
 
 
-def remove(session: Session, *, project_id: UUID, member_id: UUID) -> None:
-    """Ends the membership with all of its sessions and invitations. Raises `NotFound`."""
+def remove(session: Session, *, project_id: UUID, member_id: UUID) -> list[UUID]:
+    """Ends the membership with all of its sessions, invitations, and API keys that the member made.
+
+    The ids of these keys. Raises `NotFound`.
+    """
     member = get(session, project_id=project_id, member_id=member_id)
     member.removed_at = utc_now()
     member.password_hash = member.invitation_hash = member.invitation_expires_at = None
     _end_sessions(session, member.id)
+    return api_keys.revoke_made_by(session, member.id)
 
 
 def names(session: Session, member_ids: Collection[UUID]) -> dict[UUID, str]:

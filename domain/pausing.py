@@ -124,6 +124,8 @@ def _require_room(job: Job) -> None:
     reached = budgets.usage(job, None, now=db.utc_now()).reached()
     # A ceiling of time stops training before all is used: the rest is kept back for the evaluation.
     paused_at = budgets.CEILINGS.get(job.pause_reason or "")
+    if paused_at is not None and job.budget[paused_at] is None:
+        paused_at = None
     ceilings: list[JsonValue] = []
     ceilings += dict.fromkeys([*([paused_at] if paused_at else []), *reached])
     if ceilings:

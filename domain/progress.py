@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from domain import budgets, db, events, jobs, metrics, pace, usage
+from domain import budgets, db, discarded_steps, events, jobs, metrics, pace, usage
 from domain.ids import new_id
 from domain.job_status import Status
 from domain.tables import Attempt, Evaluation, Job, Json
@@ -57,6 +58,9 @@ def _taken_in(session: Session, job: Job, attempt: Attempt, line: lines.AnyLine)
 
 
 def _started(session: Session, job: Job, attempt: Attempt, line: lines.Started) -> Job:
+    # Told again, it would take back the steps of this very attempt.
+    if attempt.number > 1 and attempt.trainer_started_at is None:
+        discarded_steps.forget_after(session, job, step=line.step)
     attempt.trainer_started_at = line.at
     attempt.resumed_from_step = line.resumed_from
     attempt.environment = line.model_dump(
@@ -70,6 +74,8 @@ def _started(session: Session, job: Job, attempt: Attempt, line: lines.Started) 
 def _phase(session: Session, job: Job, line: lines.Phase) -> Job:
     if line.phase == "exporting" and job.status in _TRAINS:
         return jobs.move(session, job.id, to=Status.FINALIZING, attempt=job.attempt)
+    if line.phase == "training":
+        _evaluation_was_not_the_last(session, job)
     if job.status == Status.RUNNING and job.phase != line.phase:
         job.phase = line.phase
         data: Json = {"status": job.status, "phase": line.phase}
@@ -77,13 +83,35 @@ def _phase(session: Session, job: Job, line: lines.Phase) -> Job:
     return job
 
 
+def _evaluation_was_not_the_last(session: Session, job: Job) -> None:
+    """A ceiling was raised during the final evaluation, and steps follow it: it counts as a periodic one."""
+    if job.evaluation is None or job.evaluation["kind"] != "final":
+        return
+    job.evaluation = {**job.evaluation, "kind": "periodic"}
+    finals = Evaluation.job_id == job.id, Evaluation.kind == "final"
+    for row in session.scalars(select(Evaluation).where(*finals)).all():
+        if _has_periodic(session, row):
+            session.delete(row)
+        else:
+            row.kind, row.data = "periodic", {**row.data, "kind": "periodic"}
+
+
+def _has_periodic(session: Session, final: Evaluation) -> bool:
+    query = select(Evaluation.id).where(
+        Evaluation.job_id == final.job_id,
+        Evaluation.kind == "periodic",
+        Evaluation.step == final.step,
+    )
+    return session.scalar(query) is not None
+
+
 def _step(session: Session, job: Job, attempt: Attempt, line: lines.Step) -> None:
     if line.step <= attempt.last_step:
         return
     attempt.last_step = line.step
     job.step = max(job.step, line.step)
-    _count(job, reward_queries=line.reward_queries, gpu_seconds=line.gpu_seconds)
-    _count(job, evaluation_queries=line.evaluation_queries)
+    _count_queries(job, line)
+    _count(job, gpu_seconds=line.gpu_seconds)
     job.latest_metrics = line.model_dump(mode="json")
     numbers = {
         name: float(getattr(line, name))
@@ -100,7 +128,7 @@ def _step(session: Session, job: Job, attempt: Attempt, line: lines.Step) -> Non
 
 
 def _evaluation(session: Session, job: Job, attempt: Attempt, line: lines.EvaluationDone) -> None:
-    _count(job, evaluation_queries=line.evaluation_queries)
+    _count_queries(job, line)
     # The scores of single pairs are for comparisons: neither the job nor its events carry them.
     data = line.model_dump(mode="json", exclude={"scores"})
     scores = [score.model_dump(mode="json") for score in line.scores]
@@ -143,12 +171,20 @@ def _means_by_reward(line: lines.EvaluationDone) -> dict[str, float]:
 
 
 def _done(session: Session, job: Job, line: lines.Done) -> Job:
-    _count(job, reward_queries=line.reward_queries, gpu_seconds=line.gpu_seconds)
-    _count(job, evaluation_queries=line.evaluation_queries)
+    _count_queries(job, line)
+    _count(job, gpu_seconds=line.gpu_seconds)
     job.step = max(job.step, line.step)
     if job.status in _TRAINS:
         return jobs.move(session, job.id, to=Status.FINALIZING, attempt=job.attempt)
     return job
+
+
+def _count_queries(job: Job, line: lines.Step | lines.EvaluationDone | lines.Done) -> None:
+    _count(
+        job,
+        reward_queries=line.reward_queries + line.repeated.reward_queries,
+        evaluation_queries=line.evaluation_queries + line.repeated.evaluation_queries,
+    )
 
 
 def _count(job: Job, **totals: float) -> None:
@@ -157,14 +193,15 @@ def _count(job: Job, **totals: float) -> None:
         setattr(job, name, max(getattr(job, name), total))
 
 
-def _place(job: Job, attempt: Attempt, line: lines.Line) -> Json:
+def _place(job: Job, attempt: Attempt, line: lines.Step | lines.EvaluationDone) -> Json:
     # Both times are of the worker's clock, so the difference means something.
     began = attempt.trainer_started_at or line.at
     return {
         "job_id": job.id,
         "step": line.step,
         "attempt": attempt.number,
-        "reward_queries": job.reward_queries,
+        # What led to this point: of steps that were done again, once.
+        "reward_queries": line.reward_queries,
         "gpu_seconds": job.gpu_seconds,
         "wall_s": job.wall_clock_s + (line.at - began) / timedelta(seconds=1),
         "at": line.at,

@@ -1,4 +1,7 @@
-"""Prompt sets: named lists of prompts. A version never changes; the same name again is a new version."""
+"""Prompt sets: named lists of prompts. A version never changes; the same name again is a new version.
+
+A version can be deleted: its prompts go, and what is left of it keeps its number from being given again.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,23 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, undefer
 
 from domain import pages
 from domain.callers import Origin
-from domain.errors import InvalidCursor, NotFound
+from domain.errors import ArtifactExpired, InUse, InvalidCursor, NotFound
 from domain.ids import from_public, new_id, to_public
 from domain.pages import Page, page
 from domain.prompt_report import Predecessor, PromptReport
-from domain.tables import Project, PromptSet
+from domain.tables import Job, Project, PromptSet
 from vader_core.prompts import heldout_marks
 from vader_core.spec import Prompt
 
 Side = Literal["training", "heldout"]
 # Versions that fit into the column, and no leading zero.
 _VERSION = re.compile("[1-9][0-9]{0,17}")
+_SHOWN_USERS = 10
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def create(
         version=session.scalars(newest_version).one() + 1,
         items=items,
         size=len(items),
+        size_bytes=len(text.encode()),
         report=report.model_dump(mode="json"),
         sha256=hashlib.sha256(text.encode()).hexdigest(),
         created_by_key_id=origin.key_id,
@@ -82,7 +87,7 @@ def create(
 
 def newest(session: Session, *, project_id: UUID, name: str) -> Predecessor | None:
     """The newest version of the set `name`, None where there is none yet."""
-    query = select(PromptSet).where(PromptSet.project_id == project_id, PromptSet.name == name)
+    query = _kept(project_id).where(PromptSet.name == name)
     found = session.scalar(
         query.order_by(PromptSet.version.desc()).limit(1).options(undefer(PromptSet.items))
     )
@@ -91,20 +96,37 @@ def newest(session: Session, *, project_id: UUID, name: str) -> Predecessor | No
 
 def get(session: Session, *, project_id: UUID, prompt_set_id: UUID) -> PromptSet:
     """The prompt set; its items are read when they are asked for. Raises `NotFound`, also for another
-    project's."""
-    found = session.get(PromptSet, prompt_set_id)
-    if found is None or found.project_id != project_id:
-        raise NotFound(
-            f"There is no prompt set {to_public('ps', prompt_set_id)!r} in this project."
-        )
-    return found
+    project's, and `ArtifactExpired` for one that was deleted."""
+    return _whole(session.get(PromptSet, prompt_set_id), project_id, prompt_set_id)
+
+
+def delete(session: Session, *, project_id: UUID, prompt_set_id: UUID) -> None:
+    """Gives up this version's prompts. Deleting it again changes nothing.
+
+    Raises `NotFound`, and `InUse` while a job that is not over has its prompts from it.
+    """
+    query = select(PromptSet).where(PromptSet.id == prompt_set_id).with_for_update()
+    try:
+        row = _whole(session.scalar(query), project_id, prompt_set_id)
+    except ArtifactExpired:
+        return
+    used = select(Job.id).where(
+        Job.project_id == project_id,
+        Job.finished_at.is_(None),
+        Job.spec[("prompts", "prompt_set")].astext == reference_to(row),
+    )
+    used_by = [to_public("job", found) for found in session.scalars(used.limit(_SHOWN_USERS))]
+    if used_by:
+        raise InUse(f"Its prompts are still needed by {', '.join(used_by)}.", used_by=used_by)
+    row.items, row.size_bytes = [], 0
+    row.deleted_at = session.scalars(select(func.clock_timestamp())).one()
 
 
 def list_sets(
     session: Session, *, project_id: UUID, name: str | None, cursor: str | None, limit: int
 ) -> Page[PromptSet]:
     """The project's prompt sets, or the versions of the one called `name`, newest first."""
-    query = select(PromptSet).where(PromptSet.project_id == project_id)
+    query = _kept(project_id)
     if name is not None:
         query = query.where(PromptSet.name == name)
     return page(
@@ -143,12 +165,27 @@ def placed_prompts(
     return found[:limit], pages.encoded([following[0].index], filtered_by) if following else None
 
 
-def find(session: Session, *, project_id: UUID, reference: str) -> PromptSet | None:
+def find(
+    session: Session, *, project_id: UUID, reference: str, hold: bool = False
+) -> PromptSet | None:
     """The set that a spec names, None when there is none: "ps_..." or "ps_...@v2", which must be its version;
-    or by name, "shapes" for the newest version and "shapes@v2"."""
+    or by name, "shapes" for the newest version and "shapes@v2".
+
+    With `hold` it cannot be deleted until the transaction ends.
+    """
+    found = _found(session, project_id, reference)
+    if found is None or not hold:
+        return found
+    session.refresh(found, with_for_update={"read": True})
+    return found if found.deleted_at is None else None
+
+
+def _found(session: Session, project_id: UUID, reference: str) -> PromptSet | None:
     public_id, _, version = reference.rpartition("@") if "@" in reference else (reference, "", "")
     try:
         found = get(session, project_id=project_id, prompt_set_id=from_public("ps", public_id))
+    except ArtifactExpired:
+        return None
     except NotFound:
         return _named(session, project_id, reference)
     return found if version in {"", f"v{found.version}"} else None
@@ -165,13 +202,29 @@ def load(session: Session, *, project_id: UUID, reference: str) -> list[Prompt] 
     return None if found is None else prompts_of(found)
 
 
+def _kept(project_id: UUID) -> Select[PromptSet]:
+    return select(PromptSet).where(
+        PromptSet.project_id == project_id, PromptSet.deleted_at.is_(None)
+    )
+
+
+def _whole(found: PromptSet | None, project_id: UUID, prompt_set_id: UUID) -> PromptSet:
+    name = to_public("ps", prompt_set_id)
+    if found is None or found.project_id != project_id:
+        raise NotFound(f"There is no prompt set {name!r} in this project.")
+    if found.deleted_at is not None:
+        at = found.deleted_at.isoformat(timespec="seconds")
+        raise ArtifactExpired(f"The prompt set {name!r} was deleted at {at}.")
+    return found
+
+
 def _named(session: Session, project_id: UUID, reference: str) -> PromptSet | None:
     """The newest version of the set called `reference`, else the version that it ends with."""
     if "\0" in reference:
         # No name holds it, and the database would refuse to look.
         return None
     name, _, version = reference.rpartition("@v")
-    of_project = select(PromptSet).where(PromptSet.project_id == project_id)
+    of_project = _kept(project_id)
     newest_first = of_project.order_by(PromptSet.version.desc()).limit(1)
     whole = session.scalar(newest_first.where(PromptSet.name == reference))
     if whole is not None or not _VERSION.fullmatch(version):

@@ -1,7 +1,8 @@
 """Quotas of projects: running and queued jobs, GPU-seconds and generations a month, stored bytes.
 
 Months are those of UTC. What is not set for a project is as the settings say; None is no limit.
-Running jobs and spent GPU-seconds keep queued jobs waiting; everything else refuses new work.
+Running jobs and spent GPU-seconds keep queued jobs waiting, and what is left of the month's GPU-seconds is a
+ceiling of jobs that run (`domain.claims`); everything else refuses new work.
 """
 
 from __future__ import annotations
@@ -125,10 +126,22 @@ def has_room(session: Session, project_id: UUID) -> bool:
     """Whether the project may start one more job, holding its turn until the transaction ends.
 
     For a claim that has found a job by `may_start`: no other claim of this project is between its look
-    and its commit then.
+    and its commit then. Where another one is, this is False at once: nobody waits for a turn. A project
+    without limits needs none.
     """
-    session.execute(select(func.pg_advisory_xact_lock(_lock(project_id, "claim"))))
-    return waiting_reason(session, project_id) is None
+    limited = limits(session, project_id)
+    if limited.running_jobs is None and limited.gpu_seconds_a_month is None:
+        return True
+    turn = select(func.pg_try_advisory_xact_lock(_lock(project_id, "claim")))
+    return bool(session.scalar(turn)) and waiting_reason(session, project_id) is None
+
+
+def gpu_seconds_left(session: Session, project_id: UUID) -> float | None:
+    """The GPU-seconds that the project may still use this month, at least 0; None where nothing is limited."""
+    limit = limits(session, project_id).gpu_seconds_a_month
+    if limit is None:
+        return None
+    return max(limit - usage.gpu_seconds_this_month(session, project_id), 0.0)
 
 
 def waiting_reason(session: Session, project_id: UUID) -> str | None:
@@ -225,5 +238,5 @@ def _next_month(now: datetime) -> datetime:
 
 
 def _lock(project_id: UUID, purpose: str) -> int:
-    digest = hashlib.sha256(project_id.bytes + b"quota " + purpose.encode()).digest()
+    digest = hashlib.sha256(b"quota " + project_id.bytes + purpose.encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)

@@ -14,7 +14,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -51,15 +52,22 @@ class Standing:
 
 @dataclass(slots=True)
 class _Window:
-    """Requests of one subject in one window: in Redis as last heard, and not yet added to it."""
+    """Requests of one subject in one window: `others` in other processes as last heard, `counted` here,
+    `added` of these in Redis. One message at a time is under way, so that nothing is added twice."""
 
     number: int
-    shared: int = 0
-    pending: int = 0
+    others: int = 0
+    counted: int = 0
+    added: int = 0
+    adding: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def used(self) -> int:
-        return self.shared + self.pending
+        return self.others + self.counted
+
+    @property
+    def pending(self) -> int:
+        return self.counted - self.added
 
 
 class RateLimiter:
@@ -76,52 +84,66 @@ class RateLimiter:
         self._windows: dict[tuple[str, str], _Window] = {}
         self._sync_now = asyncio.Event()
         self._ask_again_at = 0.0
+        self._newest = 0
+
+    def refuse_over(self, policy: Policy, who: str) -> None:
+        """Raises `RateLimited` where `count` would, and counts nothing."""
+        if self._window(policy, who).used >= policy.quota:
+            raise self._refusal(policy)
 
     def count(self, policy: Policy, who: str) -> Standing:
         """Counts one request of `who`. Raises `RateLimited`; such requests are not counted."""
+        self.refuse_over(policy, who)
         window = self._window(policy, who)
-        if window.used >= policy.quota:
-            raise self._refusal(policy)
-        window.pending += 1
+        window.counted += 1
         if window.pending * _SHARE_TO_SYNC >= policy.quota:
             self._sync_now.set()
         return self._standing(policy, window)
 
     async def count_exactly(self, policy: Policy, who: str) -> Standing:
         """As `count`, with what other processes have counted until now. Waits for Redis 0.25 s at most."""
-        standing = self.count(policy, who)
+        self.count(policy, who)
         window = self._window(policy, who)
-        if self._clock() < self._ask_again_at:
-            return standing
-        await self._add(policy.name, who, window)
-        if window.used > policy.quota:
+        own = window.counted
+        await self._add(policy.name, who, window, upto=own)
+        if window.others + own > policy.quota:
             raise self._refusal(policy)
         return self._standing(policy, window)
 
     async def keep_in_step(self) -> None:
         """Adds what was counted here to Redis, again and again. Runs until it is cancelled."""
         while True:
-            try:
-                await asyncio.wait_for(self._sync_now.wait(), SYNC_S)
-            except TimeoutError:
-                self._drop_old_windows()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SYNC_S):
+                    await self._sync_now.wait()
             self._sync_now.clear()
+            self._drop_old_windows()
             if self._clock() < self._ask_again_at:
                 await asyncio.sleep(SYNC_S)
                 continue
             waiting = [(*name, window) for name, window in self._windows.items() if window.pending]
-            await asyncio.gather(*(self._add(*one) for one in waiting))
+            added = (
+                self._add(policy, who, window, upto=window.counted)
+                for policy, who, window in waiting
+            )
+            await asyncio.gather(*added)
 
     async def close(self) -> None:
         """Closes the connections to Redis."""
         await self._redis.aclose()
 
-    async def _add(self, policy: str, who: str, window: _Window) -> None:
-        amount = window.pending
-        name = f"rate:{policy}:{who}:{window.number}"
+    async def _add(self, policy: str, who: str, window: _Window, *, upto: int) -> None:
+        """Adds what was counted here, at least the first `upto` requests, unless Redis is away."""
+        async with window.adding:
+            # Another message may have taken these along, or have found that Redis does not answer.
+            if window.added < upto and self._clock() >= self._ask_again_at:
+                await self._tell(f"rate:{policy}:{who}:{window.number}", window)
+
+    async def _tell(self, name: str, window: _Window) -> None:
+        counted = window.counted
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.incrby(name, amount)
+                pipe.incrby(name, counted - window.added)
                 pipe.expire(name, 2 * WINDOW_S)
                 total, _ = await pipe.execute()
         except (RedisError, OSError) as error:
@@ -129,8 +151,9 @@ class RateLimiter:
                 logger.warning("rate limits count alone: %s", type(error).__name__)
             self._ask_again_at = self._clock() + ASK_AGAIN_AFTER_S
             return
-        # Requests that came while Redis was asked are still to be added.
-        window.shared, window.pending = int(total), window.pending - amount
+        window.added = counted
+        # Less than was heard before: Redis has lost its memory.
+        window.others = max(window.others, int(total) - counted)
 
     def _window(self, policy: Policy, who: str) -> _Window:
         number = int(self._clock() // WINDOW_S)
@@ -141,6 +164,9 @@ class RateLimiter:
 
     def _drop_old_windows(self) -> None:
         number = int(self._clock() // WINDOW_S)
+        if number == self._newest:
+            return
+        self._newest = number
         over = [name for name, window in self._windows.items() if window.number < number]
         for name in over:
             del self._windows[name]

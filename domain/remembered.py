@@ -42,6 +42,15 @@ class Remembered:
         expired = caller.expires_at is not None and caller.expires_at <= db.utc_now()
         return None if expired else caller
 
+    def knows(self, credential: str) -> bool:
+        """Whether the credential was good when it was last looked up, however long ago."""
+        return self._name(credential) in self._found
+
+    def drop(self, credential: str) -> None:
+        """Forgets a credential that was found to be no longer good."""
+        with self._lock:
+            self._found.pop(self._name(credential), None)
+
     def put(self, credential: str, caller: Caller) -> None:
         """Remembers a caller who was verified this moment."""
         with self._lock:

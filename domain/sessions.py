@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,6 +24,10 @@ from domain.tokens import digest, random_text
 
 START = "vdr_session_"
 _PURPOSE = "sessions"
+_LENGTH = 43
+_FORM = re.compile(f"{START}[A-Za-z0-9]{{{_LENGTH}}}")
+_SIGN_IN = "POST /v1/sessions with email and password."
+_MOST_MEMBERSHIPS = 8
 _USE_NOTED_EVERY = timedelta(minutes=1)
 _LONGEST_AGENT = 200
 
@@ -37,15 +43,17 @@ def sign_in(
 ) -> tuple[MemberSession, Member, str]:
     """A new session, its member, and the token for the cookie.
 
-    `project` (an id or a name) is needed by who is a member of several. Raises `InvalidCredentials`, at
-    the same cost whether there is such a member or not.
+    `project` (an id or a name) is needed by who has one password in several. Raises
+    `InvalidCredentials`, at the same cost whether there is such a member or not; memberships in several
+    projects cost a check each.
     """
-    member = _the_one(session, email.lower(), project)
-    if not passwords.matches(None if member is None else member.password_hash, password):
-        member = None
-    if member is None:
+    found = _memberships(session, email.lower(), project)
+    hashes = [member.password_hash for member in found] or [None]
+    matching = [passwords.matches(stored, password) for stored in hashes]
+    if sum(matching) != 1:
         raise InvalidCredentials("If you are a member of several projects, name one as `project`.")
-    token = START + random_text(43)
+    member = found[matching.index(True)]
+    token = START + random_text(_LENGTH)
     made = MemberSession(
         id=new_id(),
         project_id=member.project_id,
@@ -60,6 +68,12 @@ def sign_in(
     return made, member, token
 
 
+def require_form(token: str) -> None:
+    """Raises `NotSignedIn` for what can be no session's token, without a look into the database."""
+    if not _FORM.fullmatch(token):
+        raise NotSignedIn(_SIGN_IN)
+
+
 def verify(session: Session, token: str) -> Caller:
     """The member whose session `token` is, its use noted. Raises `NotSignedIn`."""
     query = select(MemberSession, Member, func.clock_timestamp()).join(
@@ -69,7 +83,7 @@ def verify(session: Session, token: str) -> Caller:
         query.where(MemberSession.token_hash == digest(_PURPOSE, token), _alive())
     ).one_or_none()
     if row is None:
-        raise NotSignedIn("POST /v1/sessions with email and password.")
+        raise NotSignedIn(_SIGN_IN)
     signed_in, member, now = row
     if signed_in.last_used_at < now - _USE_NOTED_EVERY:
         signed_in.last_used_at = now
@@ -130,15 +144,14 @@ def _alive() -> ColumnElement[bool]:
     return and_(MemberSession.ended_at.is_(None), MemberSession.expires_at > func.clock_timestamp())
 
 
-def _the_one(session: Session, email: str, project: str | None) -> Member | None:
-    """The member with this email, where exactly one can be meant."""
+def _memberships(session: Session, email: str, project: str | None) -> Sequence[Member]:
+    """The members with this email and a password; the oldest, where they are very many."""
     query = select(Member).where(
         Member.email == email, Member.removed_at.is_(None), Member.password_hash.is_not(None)
     )
     if project is not None:
         query = query.join(Project, Project.id == Member.project_id).where(_is_named(project))
-    found = session.scalars(query.limit(2)).all()
-    return found[0] if len(found) == 1 else None
+    return session.scalars(query.order_by(Member.joined_at).limit(_MOST_MEMBERSHIPS)).all()
 
 
 def _is_named(project: str) -> ColumnElement[bool]:

@@ -12,6 +12,7 @@ import os
 import sys
 from decimal import Decimal
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -137,11 +138,25 @@ class Settings(BaseSettings):
     quota_storage_bytes: int | None = Field(default=None, ge=0)
     quota_generations_a_month: int | None = Field(default=None, ge=0)
     rate_limit_requests: int = Field(default=600, ge=0)
-    """Requests a minute of one API key or session; 0: no limit. The next two alike."""
+    """Requests a minute of one API key or session; 0: no limit. The next six alike."""
     rate_limit_creates: int = Field(default=120, ge=0)
     """POSTs a minute of one API key or session."""
+    rate_limit_project: int = Field(default=3000, ge=0)
+    """Requests a minute of all keys and sessions of one project."""
     rate_limit_logins: int = Field(default=10, ge=0)
-    """Attempts a minute to sign in with one email, or from one address."""
+    """Attempts a minute to sign in with one email from one address."""
+    rate_limit_logins_email: int = Field(default=100, ge=0)
+    """The same from all addresses."""
+    rate_limit_logins_address: int = Field(default=60, ge=0)
+    """Attempts a minute to sign in or to accept an invitation, from one address."""
+    rate_limit_failures: int = Field(default=60, ge=0)
+    """Keys and sessions that do not hold, a minute, from one address."""
+    streams: int = Field(default=2000, ge=1)
+    """Live streams that one process of the API keeps open at once."""
+    streams_of_project: int = Field(default=500, ge=1)
+    """Of these, for one project."""
+    trusted_proxies: str = ""
+    """Addresses or networks of proxies, comma separated: from them alone X-Forwarded-For is believed."""
     session_days: int = Field(default=7, ge=1, le=90)
     """How long a member stays signed in."""
     invitation_days: int = Field(default=7, ge=1, le=90)
@@ -205,12 +220,23 @@ def _unsound(settings: Settings) -> list[str]:
         in {"redis", "rediss", "unix"},
         "VADER_PUBLIC_URL: must be an http or https address": urlsplit(settings.public_url).scheme
         in {"http", "https"},
+        "VADER_TRUSTED_PROXIES: give addresses or networks, comma separated": all(
+            _is_network(each) for each in settings.trusted_proxies.split(",") if each.strip()
+        ),
         "VADER_HEARTBEAT_S must be below VADER_SELF_FENCE_S, and that below VADER_LEASE_S: a worker "
         "must stop its training before the lease can be given away": settings.heartbeat_s
         < settings.self_fence_s
         < settings.lease_s,
     }
     return [fault for fault, holds in rules.items() if not holds]
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def _unsafe(settings: Settings) -> list[str]:

@@ -31,7 +31,8 @@ def storage_gib(
     """GiB of adapter, checkpoints and samples of the resolved `spec`, and how they are known."""
     # One checkpoint is written at the end, whenever the others were.
     written = plan.steps // spec.checkpoints.every_steps + 1
-    kept = min(spec.checkpoints.keep_last, written)
+    keeps_best = spec.checkpoints.keep_best_by is not None and spec.evaluation.every_steps
+    kept = min(spec.checkpoints.keep_last + (1 if keeps_best else 0), written)
     videos = 2 * min(spec.evaluation.samples_to_keep, plan.pairs)
     with all_projects(session):
         found = _sizes(session, [run.job_id for run in runs], rank=spec.adapter.rank)

@@ -27,6 +27,9 @@ class ObjectStore(Protocol):
     def open(self, key: str) -> BinaryIO:
         """A stream of the object's bytes, to be closed by the caller."""
 
+    def read(self, key: str, *, start: int, size: int) -> bytes:
+        """At most `size` bytes, at least 1, from byte `start` on; fewer at the end, none past it."""
+
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         """Writes the object to `path`, whole or not at all. Raises `ChecksumMismatch`."""
 

@@ -60,6 +60,11 @@ class FolderStore:
         except (FileNotFoundError, IsADirectoryError):
             raise missing(key) from None
 
+    def read(self, key: str, *, start: int, size: int) -> bytes:
+        with self.open(key) as stream:
+            stream.seek(start)
+            return stream.read(size)
+
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         staged = path.with_name(f".{path.name}.{uuid4().hex}")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,12 @@ are never taken for hashes.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import quote
 from uuid import uuid4
 
 import boto3
@@ -24,6 +26,7 @@ from domain.objects import Stat, checked_key, demand_sha256, missing, sha256_of
 
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_PAST_THE_END = {"InvalidRange", "416"}
 _LISTED_AT_ONCE = 1000
 
 
@@ -82,6 +85,20 @@ class S3Store:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._name(key))
         return cast(BinaryIO, answer["Body"])
 
+    def read(self, key: str, *, start: int, size: int) -> bytes:
+        wanted = f"bytes={start}-{start + size - 1}"
+        try:
+            with _reachable(key):
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=self._name(key), Range=wanted
+                )
+                with closing(answer["Body"]) as body:
+                    return cast(bytes, body.read())
+        except ClientError as error:
+            if _code(error) in _PAST_THE_END:
+                return b""
+            raise
+
     def download(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         staged = path.with_name(f".{path.name}.{uuid4().hex}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,11 +137,10 @@ class S3Store:
                     yield found["Key"].removeprefix(self._prefix)
 
     def link(self, key: str, *, filename: str, ttl_s: int) -> str:
-        quoted = filename.replace("\\", "_").replace('"', "_")
         params = {
             "Bucket": self._bucket,
             "Key": self._name(key),
-            "ResponseContentDisposition": f'attachment; filename="{quoted}"',
+            "ResponseContentDisposition": _saved_as(filename),
         }
         url: str = self._signer.generate_presigned_url("get_object", Params=params, ExpiresIn=ttl_s)
         return url
@@ -164,17 +180,24 @@ def _client(region: str, endpoint_url: str | None) -> Any:
 
 @contextmanager
 def _reachable(key: str) -> Iterator[None]:
-    """Turns what boto3 raises into the store's errors; a failed condition stays as it is."""
+    """Turns what boto3 raises into the store's errors; a failed condition or range stays as it is."""
     try:
         yield
     except ClientError as error:
         if _code(error) in _GONE:
             raise missing(key) from None
-        if _code(error) in _TAKEN:
+        if _code(error) in _TAKEN | _PAST_THE_END:
             raise
         raise Unavailable(f"The object store refused: {_code(error)}.") from error
     except (BotoCoreError, Boto3Error) as error:
         raise _unreachable() from error
+
+
+def _saved_as(filename: str) -> str:
+    """The header for a download under this name: in ASCII, and whole as RFC 8187 has it."""
+    plain = re.sub(r"[^ -~]|[\"\\%]", "_", filename)
+    whole = quote(filename.encode(errors="replace"), safe="")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
 
 
 def _code(error: ClientError) -> str:

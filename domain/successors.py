@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from domain import artifacts, best_checkpoint, init_from, jobs, quotas
 from domain.callers import Origin
-from domain.errors import InvalidTransition, NotFound
+from domain.errors import InvalidTransition, NotFound, ValidationFailed
 from domain.ids import from_public, to_public
 from domain.init_from import Start
 from domain.job_status import allowed_actions
@@ -27,13 +27,17 @@ from domain.tables import Checkpoint, Job, Json
 from vader_core.faults import Fault
 from vader_core.lines import Counters
 from vader_core.moment import Moment
-from vader_core.spec import Budget, InitFrom, JobSpec, Money
+from vader_core.spec import MONEY_PLACES, InitFrom, Money, Seconds
 from vader_core.strict import Strict
 
 _NOT_OVERRIDDEN = {
     "budget": "Say in `add_budget` what the new job may use.",
     "init_from": "`from` and `state` say what the new job starts from.",
     "name": "The new job's name stands beside `overrides`.",
+    "notify": "It stands beside `overrides`.",
+    "expect": "It stands beside `overrides`.",
+    "template": "The new job has the spec of the one that it extends.",
+    "overrides": "They are not nested.",
 }
 _COUNTED = ("reward_queries", "gpu_seconds", "wall_clock_s")
 
@@ -45,12 +49,19 @@ class AddBudget(Strict):
 
     max_steps: int = Field(default=1, ge=1, le=2**31)
     max_reward_queries: int | None = Field(default=None, ge=1, le=2**53)
-    max_gpu_seconds: float | None = Field(default=None, gt=0)
-    max_wall_clock_s: float | None = Field(default=None, gt=0)
+    max_gpu_seconds: Seconds | None = None
+    max_wall_clock_s: Seconds | None = None
     deadline_at: Moment | None = None
-    max_queue_s: float | None = Field(default=None, gt=0)
+    max_queue_s: Seconds | None = None
     max_cost: Money | None = None
     on_exhausted: Literal["finish", "pause"] = "finish"
+
+
+class Retrial(Strict):
+    """How a failed job is tried again: as it was, but for a deadline, which may have passed. Null takes it
+    away; left out, it stays."""
+
+    deadline_at: Moment | None = None
 
 
 class Extension(Strict):
@@ -92,37 +103,62 @@ def ties_of(job: Job, kind: Literal["retry", "extend"], start: Json | None) -> T
     )
 
 
-def retry(session: Session, job: Job, *, origin: Origin) -> Job:
+def retried_document(job: Job, asked: Retrial) -> Json:
+    """What stands in the spec of the job that retries `job`, but for what it starts from.
+
+    Schedules reach over the steps of the spec; the rest of the budget is as somebody may have changed it.
+    """
+    budget = {**job.budget, "max_steps": job.spec["budget"]["max_steps"]}
+    if "deadline_at" in asked.model_fields_set:
+        budget |= asked.model_dump(mode="json", include={"deadline_at"})
+    return {**job.spec, "budget": budget, "init_from": None}
+
+
+def retry(session: Session, job: Job, *, origin: Origin, asked: Retrial | None = None) -> Job:
     """A new job of the same spec and present budget that goes on from the newest checkpoint of `job`.
 
     Without a checkpoint it begins where `job` began. Raises `InvalidTransition` for a job that did not
-    fail, whose files were deleted, or that would fail the same way again, and what `jobs.create` and
+    fail, whose files were deleted, or that would fail the same way again, `ValidationFailed` where what it
+    starts from is gone or this version of the service cannot read the spec, and what `jobs.create` and
     `quotas.check_new_job` raise: a deadline may have passed.
     """
     _require(job, "retry", "Only a failed job can be retried.")
     checkpoint = _newest(session, job.id)
     if checkpoint is None and not (job.error or {}).get("retryable", False):
         raise _refused(job, "It failed for good, before its first checkpoint: correct its spec.")
-    spec, start = JobSpec.model_validate(job.spec), job.init_from
-    # Schedules reach over the steps of the spec; everything else is as somebody may have changed it.
-    budget = {**job.budget, "max_steps": spec.budget.max_steps}
-    spec = spec.model_copy(update={"budget": Budget.model_validate(budget)})
-    if checkpoint is not None:
-        begun = init_from.of_checkpoint(checkpoint, state="full")
-        start = begun.model_dump(mode="json")
-        spec = spec.model_copy(update={"init_from": InitFrom(checkpoint=begun.id, state="full")})
+    asked = asked or Retrial()
+    spec = init_from.readable(retried_document(job, asked))
+    begin = _where_it_began(job) if checkpoint is None else _from_full_state(checkpoint)
+    begun = init_from.resolve(
+        session,
+        project_id=job.project_id,
+        spec=spec.model_copy(update={"init_from": begin}),
+        hold=True,
+    )
+    # It has the budget of `job`, however much of that is left.
+    if wrong := [fault for fault in begun.faults if fault.code != "used_up"]:
+        raise ValidationFailed(wrong, what="job spec")
     quotas.check_new_job(session, job.project_id)
     made = jobs.create(
         session,
-        spec=spec,
+        spec=spec.model_copy(update={"init_from": begun.init_from}),
         asked_spec=job.asked_spec,
         origin=origin,
-        ties=ties_of(job, "retry", start),
+        ties=ties_of(job, "retry", begun.start),
     )
-    made.budget, made.steps_total = job.budget, job.budget["max_steps"]
+    made.steps_total = job.budget["max_steps"]
+    made.budget = {**made.budget, "max_steps": made.steps_total}
     session.flush()
     session.refresh(made)
     return made
+
+
+def _from_full_state(checkpoint: Checkpoint) -> InitFrom:
+    return InitFrom(checkpoint=to_public("ck", checkpoint.id), state="full")
+
+
+def _where_it_began(job: Job) -> InitFrom | None:
+    return None if job.init_from is None else InitFrom.model_validate(job.spec["init_from"])
 
 
 def extension(session: Session, job: Job, asked: Extension) -> Extended:
@@ -194,7 +230,7 @@ def _budget(job: Job, asked: AddBudget, start: Start | None) -> Json:
             budget[f"max_{name}"] = getattr(used, name) + added
     if asked.max_cost is not None:
         spent = get_settings().gpu_second_price * Decimal(str(used.gpu_seconds))
-        amount = asked.max_cost.amount + spent
+        amount = round(asked.max_cost.amount + spent, MONEY_PLACES)
         budget["max_cost"] = {"amount": str(amount), "currency": asked.max_cost.currency}
     return budget
 

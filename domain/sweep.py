@@ -6,6 +6,7 @@ does them, by an advisory lock.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +18,8 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from domain import claims, db, garbage, generation_files, generations, pausing, queue, scorings
+from domain.access_tables import MemberSession
+from domain.errors import Unavailable
 from domain.generation_table import Generation
 from domain.job_errors import JobError
 from domain.job_status import Status
@@ -27,16 +30,18 @@ from domain.short_tasks import Row, ShortTasks
 from domain.store import open_store
 from domain.tables import Checkpoint, Job
 
+log = logging.getLogger(__name__)
 SWEEP_LOCK = 7_306_002
 Waiting = TypeVar("Waiting", bound=Job | Scoring | Generation)
 _HINTS_AT_ONCE = 500
 _ENDS_AT_ONCE = 1000
+_STUCK = "stuck"
 
 
 @dataclass(frozen=True)
 class SweepReport:
     """What a sweep did. `ran` False: another process was sweeping. The rest counts rows, and in
-    `removed` stored objects."""
+    `removed` stored objects; `stuck` are rows that could not be ended, of which the log says why."""
 
     ran: bool
     requeued: int = 0
@@ -47,6 +52,7 @@ class SweepReport:
     hinted: int = 0
     purged: int = 0
     removed: int = 0
+    stuck: int = 0
 
 
 def run_once() -> SweepReport:
@@ -74,6 +80,7 @@ def run_once() -> SweepReport:
             + _hint(Generation, queue.ring_generator),
             purged=_purge(),
             removed=_remove_objects(),
+            stuck=ended.count(_STUCK),
         )
 
 
@@ -84,16 +91,31 @@ def _each(
 ) -> list[str]:
     """Ends the rows for which `condition` holds, each in a transaction of its own.
 
-    Their new states. A row that another transaction holds is left for the next sweep.
+    Their new states. A row that another transaction holds is left for the next sweep, and one that
+    cannot be ended stands in nobody's way.
     """
     states: list[str] = []
+    stuck: list[UUID] = []
     while len(states) < _ENDS_AT_ONCE:
-        with db.transaction() as session:
-            query = select(table).where(condition()).order_by(table.id).limit(1)
-            row = session.scalar(query.with_for_update(skip_locked=True))
-            if row is None:
-                break
-            states.append(end(session, row).status)
+        row_id: UUID | None = None
+        try:
+            with db.transaction() as session:
+                query = select(table).where(condition(), table.id.not_in(stuck))
+                query = query.order_by(table.id).limit(1)
+                row = session.scalar(query.with_for_update(skip_locked=True))
+                if row is None:
+                    break
+                row_id = row.id
+                state = end(session, row).status
+        except Unavailable:
+            raise
+        except Exception:
+            if row_id is None:
+                raise
+            log.exception("%s %s could not be ended", table.__tablename__, row_id)
+            stuck.append(row_id)
+            state = _STUCK
+        states.append(state)
     return states
 
 
@@ -120,11 +142,12 @@ def _waited_too_long() -> ColumnElement[bool]:
 
 def _expire(session: Session, job: Job) -> Job:
     late = job.deadline_at is not None and job.deadline_at < db.utc_now()
+    spent = "Nothing was spent." if job.started_at is None else "What it had learned was not kept."
     what = "deadline_at passed" if late else "max_queue_s passed"
     error = JobError(
         code="queue_expired",
-        message=f"{what} before a worker could start the job.",
-        hint="Nothing was spent. Submit it again with more time, or when less is queued.",
+        message=f"{what} before a worker could {'start' if job.started_at is None else 'go on with'} the job.",
+        hint=f"{spent} Submit it again with more time, or when less is queued.",
     )
     return claims.fail_queued(session, job, error)
 
@@ -166,13 +189,16 @@ def _remove_objects() -> int:
 
 
 def _purge() -> int:
-    """Deletes answers kept for repeated requests, and workers not seen, for longer than promised."""
+    """Deletes answers kept for repeated requests, workers not seen, and sessions that are over, for
+    longer than promised."""
     keep = timedelta(days=get_settings().idempotency_keep_days)
     long_ago = func.clock_timestamp() - keep
     with db.transaction() as session:
         answers = delete(IdempotencyKey).where(IdempotencyKey.created_at < long_ago)
         workers = delete(Worker).where(Worker.last_seen_at < long_ago)
+        over = (MemberSession.ended_at < long_ago) | (MemberSession.expires_at < long_ago)
         gone = [
+            *session.scalars(delete(MemberSession).where(over).returning(MemberSession.id)),
             *session.scalars(answers.returning(IdempotencyKey.key)),
             *session.scalars(workers.returning(Worker.name)),
         ]

@@ -84,6 +84,9 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    created_by_key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    created_by_member_id: Mapped[UUID | None] = mapped_column(index=True)
+    """Who made it; neither: an operator."""
 
 
 class PromptSet(Base):
@@ -102,12 +105,16 @@ class PromptSet(Base):
     items: Mapped[list[Json]] = mapped_column(deferred=True)
     size: Mapped[int]
     """How many prompts there are."""
+    size_bytes: Mapped[int]
+    """What counts as stored: the prompts as JSON; 0 once it was deleted."""
     report: Mapped[Json]
     """What was found when it was made: `domain.prompt_report.PromptReport` as JSON."""
     sha256: Mapped[str]
     created_by_key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
     created_by_member_id: Mapped[UUID | None]
     created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    deleted_at: Mapped[datetime | None]
+    """Its prompts are gone then. The row stays: no later version takes its number."""
 
 
 class Upload(Base):
@@ -189,7 +196,7 @@ class Job(Base):
 
     attempt: Mapped[int] = mapped_column(server_default=_ZERO)
     preemptions: Mapped[int] = mapped_column(server_default=_ZERO)
-    """Attempts that ended by a drain and are not charged."""
+    """Attempts that are not charged: drained, or lost with a worker after they had got further."""
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     hinted_at: Mapped[datetime] = mapped_column(server_default=_NOW)
@@ -240,6 +247,8 @@ class Attempt(Base):
     hardware: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     last_heartbeat_at: Mapped[datetime] = mapped_column(server_default=_NOW)
+    gpu_seconds_before: Mapped[float] = mapped_column(server_default=_ZERO)
+    """The job's GPU-seconds when the attempt began."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
     """succeeded, failed, cancelled, lost, released or paused."""

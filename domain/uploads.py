@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 from domain.errors import Conflict, NotFound
 from domain.generation_table import Generation
 from domain.ids import from_public, to_public
-from domain.job_status import TERMINAL
 from domain.pages import Page, page
 from domain.scoring_table import TERMINAL as SCORED
 from domain.scoring_table import Scoring
@@ -182,7 +181,7 @@ def _users(session: Session, row: Upload) -> list[str]:
     )
     jobs = select(Job.id).where(
         Job.project_id == row.project_id,
-        Job.status.not_in(TERMINAL),
+        Job.finished_at.is_(None),
         Job.spec[("prompts", "inline")].contains([{"image": name}]),
     )
     scorings = select(Scoring.id).where(

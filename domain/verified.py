@@ -9,6 +9,15 @@ from domain.callers import Caller
 from domain.remembered import remembered
 
 
+def require_form(credential: str) -> None:
+    """Raises `InvalidApiKey` or `NotSignedIn` for what `verify` would look up in vain: it is neither a
+    key nor the token of a session."""
+    if credential.startswith(sessions.START):
+        sessions.require_form(credential)
+    else:
+        api_keys.require_form(credential)
+
+
 def verify(credential: str) -> Caller:
     """The caller behind an API key or the token of a session, looked up now and remembered.
 

@@ -41,6 +41,7 @@ class Claimed:
 
     delivery_id: UUID
     endpoint_id: UUID
+    project_id: UUID
     url: str
     message_id: str
     payload: str
@@ -137,6 +138,7 @@ def _claimed(delivery: WebhookDelivery, endpoint: WebhookEndpoint, *, overlaps: 
     return Claimed(
         delivery_id=delivery.id,
         endpoint_id=endpoint.id,
+        project_id=endpoint.project_id,
         url=endpoint.url,
         message_id=to_public("evt", delivery.event_id),
         payload=delivery.payload,

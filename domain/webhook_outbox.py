@@ -70,7 +70,7 @@ def queue_event(session: Session, event: Event, job: Row[Any]) -> None:
     }
     payload = _payload(event.type, event.at, data)
     if len(payload.encode()) > MAX_PAYLOAD_BYTES:
-        # Labels are the only part without a bound.
+        # Labels are the only part that can be long.
         payload = _payload(event.type, event.at, {**data, "labels": {}})
     session.add_all(
         WebhookDelivery(

@@ -7,11 +7,18 @@ asked again at every delivery.
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
+import httpx
+
 MAX_LENGTH = 2000
 HTTPS_PORT = 443
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_MAX_NAME = 254
+"""With the dot at its end."""
 _EMBEDDING = (
     # Prefixes whose last 32 bits are an IPv4 address: IPv4-compatible, mapped, translated, NAT64.
     *("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96"),
@@ -49,7 +56,23 @@ def fault(url: str, *, allow_private: bool) -> str | None:
         return "Give a whole URL, like https://example.com/hooks/vader."
     if "@" in parts.netloc or parts.fragment:
         return "A webhook's URL has neither a user name nor a fragment."
+    if not _can_be_sent_to(url, host):
+        return "The host is no legal name."
     return None if allow_private else _public_fault(parts, host, port)
+
+
+def _can_be_sent_to(url: str, host: str) -> bool:
+    """Whether neither the resolver nor the HTTP client refuses the host as it is written."""
+    try:
+        ip_address(host)
+    except ValueError:
+        if len(host) > _MAX_NAME or not _NAME.fullmatch(host):
+            return False
+    try:
+        # Decodes punycode, which may be none.
+        return bool(httpx.URL(url).host)
+    except (httpx.InvalidURL, UnicodeError):
+        return False
 
 
 def _public_fault(parts: SplitResult, host: str, port: int | None) -> str | None:

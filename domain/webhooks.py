@@ -17,7 +17,7 @@ from domain.callers import Caller
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id, to_public
 from domain.pages import Page, page
-from domain.tables import Json
+from domain.tables import Json, Project
 from domain.webhook_tables import WebhookDelivery, WebhookEndpoint
 
 MAX_ENDPOINTS = 20
@@ -36,6 +36,9 @@ class Wish:
 
 def create(session: Session, caller: Caller, wish: Wish) -> tuple[WebhookEndpoint, str]:
     """A new endpoint and its secret, which is shown this once. Raises `Conflict` at the limit."""
+    # Of several at once each counts those before it.
+    own = select(Project.id).where(Project.id == caller.project_id)
+    session.scalars(own.with_for_update(key_share=True)).one()
     held = select(func.count()).where(WebhookEndpoint.project_id == caller.project_id)
     if session.scalars(held).one() >= MAX_ENDPOINTS:
         raise Conflict(f"A project has at most {MAX_ENDPOINTS} webhook endpoints.")

@@ -120,9 +120,16 @@ def asked_to_pause(job_id: UUID) -> Job:
 
 
 def paused(claim: Claim, *, reason: str = "requested") -> Job:
-    """The job after its worker has paused it."""
+    """The job after its worker has paused it, whose trainer knew no budget but that of the claim."""
+    stopped_by = None if reason == "requested" else claim.budget
     with db.transaction() as session:
-        return claims.pause(session, job_id=claim.job_id, attempt=claim.attempt, reason=reason)
+        return claims.pause(
+            session,
+            job_id=claim.job_id,
+            attempt=claim.attempt,
+            reason=reason,
+            stopped_by=stopped_by,
+        )
 
 
 def resumed(job_id: UUID) -> Job:
@@ -136,8 +143,9 @@ def patched(job_id: UUID, seen: Collection[int] | None = None, **document: JsonV
     """The job after a change of its name, labels, priority or budget."""
     with db.transaction() as session:
         project_id = session.get_one(Job, job_id).project_id
-        where = {"project_id": project_id, "job_id": job_id}
-        return job_patch.patch(session, **where, document=document, seen=seen)
+        return job_patch.patch(
+            session, project_id=project_id, job_id=job_id, document=document, seen=seen
+        ).job
 
 
 def now(job_id: UUID) -> Job:

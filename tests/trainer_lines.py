@@ -77,6 +77,7 @@ def evaluation(
         guards=[],
         verdict="improved" if kind == "final" else None,
         pairs_needed=None if kind == "base" else _NEEDED,
+        reward_queries=8 * step,
         evaluation_queries=8,
         seconds=1.0,
     )

@@ -85,6 +85,8 @@ def _train(asked: argparse.Namespace, started: float) -> int:
             gpu_seconds=asked.spent_gpu_seconds,
             wall_clock_s=asked.spent_wall_clock_s,
             cost_gpu_seconds=asked.cost_gpu_seconds,
+            reward_queries=asked.spent_reward_queries,
+            evaluation_queries=asked.spent_evaluation_queries,
         ),
         started=started,
         start=start,
@@ -313,6 +315,8 @@ def _train_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--threads", type=int, metavar="N", help="CPU threads of torch")
     train.add_argument("--spent-gpu-seconds", type=float, default=0.0, metavar="X")
     train.add_argument("--spent-wall-clock-s", type=float, default=0.0, metavar="Y")
+    train.add_argument("--spent-reward-queries", type=int, default=0, metavar="Q")
+    train.add_argument("--spent-evaluation-queries", type=int, default=0, metavar="E")
     train.add_argument(
         "--cost-gpu-seconds", type=float, metavar="Z", help="GPU-seconds that max_cost buys"
     )

@@ -27,6 +27,8 @@ class Spent:
     gpu_seconds: float = 0.0
     wall_clock_s: float = 0.0
     cost_gpu_seconds: float | None = None
+    reward_queries: int = 0
+    evaluation_queries: int = 0
 
 
 class Clock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -30,10 +30,17 @@ class Manifest(Strict):
     files: list[File]
 
 
-def write(root: Path, *, step: int, fill: Callable[[Path], None], keep_last: int) -> Path:
+def write(
+    root: Path,
+    *,
+    step: int,
+    fill: Callable[[Path], None],
+    keep_last: int,
+    best: Sequence[int] = (),
+) -> Path:
     """Writes the checkpoint of `step` under `root` and removes all but the newest `keep_last`.
 
-    `fill` puts the checkpoint's files into the folder that it is given. A checkpoint of the same step
+    The first of the steps `best` of which there is a checkpoint is kept too. `fill` puts the checkpoint's files into the folder that it is given. A checkpoint of the same step
     is replaced.
     """
     final = root / f"step-{step:06d}"
@@ -44,8 +51,11 @@ def write(root: Path, *, step: int, fill: Callable[[Path], None], keep_last: int
     files = described_tree(staged, run_folder=staged)
     write_synced(staged / _MANIFEST, Manifest(files=files).model_dump_json(indent=2).encode())
     replace_folder(staged, final)
-    for _, old in _by_step(root)[:-keep_last]:
-        shutil.rmtree(old)
+    there = dict(_by_step(root))
+    spared = next((best_step for best_step in best if best_step in there), None)
+    for old_step in [*there][:-keep_last]:
+        if old_step != spared:
+            shutil.rmtree(there[old_step])
     return final
 
 

@@ -53,6 +53,7 @@ def evaluate_base(run: Run) -> PairScores:
             guards=[],
             verdict=None,
             evaluation_queries=run.progress.evaluation_queries,
+            repeated=run.repeated,
             seconds=run.progress.base_evaluation_s,
             scores=run.evaluator.by_pair(scores),
         )
@@ -174,7 +175,9 @@ def _report(
         verdict=verdict(found.difference),
         pairs_needed=found.pairs_needed,
         adapter_step=run.progress.restored_step,
+        reward_queries=run.progress.reward_queries,
         evaluation_queries=run.progress.evaluation_queries,
+        repeated=run.repeated,
         seconds=seconds,
         scores=run.evaluator.by_pair(scores),
     )

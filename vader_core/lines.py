@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from vader_core.spec import Budget
 from vader_core.strict import Strict
 
 Verdict = Literal["improved", "no_clear_difference", "worse"]
@@ -125,11 +126,20 @@ class StageSeconds(Strict):
     optimiser: float
 
 
+class Repeated(Strict):
+    """Scores that earlier attempts asked for after the checkpoint that this one goes on from. They count
+    against the budget; what was learned from them is lost, so no other number has them."""
+
+    reward_queries: int = 0
+    evaluation_queries: int = 0
+
+
 class Step(Line):
     """One training step. `reward` is the weighted sum, mean over the step's videos; `reward_queries`
     counts training queries so far, `evaluation_queries` those of evaluation. `denoiser_forwards` is the
     denoiser's work of training so far in forward-equivalents: a forward pass of one video and guidance
-    branch is 1, with its backward pass 3, with checkpoints 4. `figures` are the method's own."""
+    branch is 1, with its backward pass 3, with checkpoints 4. `figures` are the method's own. What was
+    spent by earlier attempts in vain stands in `repeated` alone."""
 
     type: Literal["step"] = "step"
     loss: float
@@ -147,6 +157,7 @@ class Step(Line):
     peak_memory_bytes: int
     denoiser_forwards: int
     figures: dict[str, float] = {}
+    repeated: Repeated = Repeated()
 
 
 class PairScore(Strict):
@@ -162,7 +173,8 @@ class EvaluationDone(Line):
     """Scores of the held-out pairs. `difference` is of the weighted sum; it, the verdict and what
     `pairs_needed` says are None for kind `base`. `scores` has every pair by itself, so that two runs can be
     compared pair by pair. `adapter_step` is the step that the adapter is of where an
-    early stop went back to an earlier one; None: it is the one of `step`."""
+    early stop went back to an earlier one; None: it is the one of `step`. `reward_queries` are those of
+    training so far, as in a step."""
 
     type: Literal["evaluation"] = "evaluation"
     kind: Literal["base", "periodic", "final"]
@@ -175,7 +187,9 @@ class EvaluationDone(Line):
     verdict: Verdict | None
     pairs_needed: PairsNeeded | None = None
     adapter_step: int | None = None
+    reward_queries: int = 0
     evaluation_queries: int
+    repeated: Repeated = Repeated()
     seconds: float
     scores: list[PairScore] = []
 
@@ -229,10 +243,11 @@ class Warned(Line):
 class Interrupted(Line):
     """Stopped so that it can go on later; unless the base model's evaluation was still missing, a checkpoint
     of this step was written. Exit status 3. `ceiling` is the one that was reached, where the budget says to
-    pause at it; None: a signal."""
+    pause at it, and `budget` the one that it stands in, as the trainer knew it; None: a signal."""
 
     type: Literal["interrupted"] = "interrupted"
     ceiling: StopReason | None = None
+    budget: Budget | None = None
 
 
 class Done(Line):
@@ -243,6 +258,7 @@ class Done(Line):
     verdict: Verdict | None
     reward_queries: int
     evaluation_queries: int
+    repeated: Repeated = Repeated()
     gpu_seconds: float
     path: str
     files: list[File]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from typing import Literal
 
 from vader_core import adapter as adapters
@@ -25,32 +26,59 @@ from vader_core.stopping import StopFlag, Stopped
 End = StopReason | Literal["interrupted"]
 
 
+@dataclass(frozen=True)
+class _End:
+    """Why a run ends, the final evaluation where there was one, and the `ceiling` that it pauses at."""
+
+    reason: End
+    final: EvaluationDone | None = None
+    ceiling: StopReason | None = None
+
+
 def train(order: Order, *, stop: StopFlag, output: Output) -> int:
     """Does what `order` says; the exit status. Raises `TrainerError` and what libraries raise."""
     run = open_run(order, stop=stop, output=output)
     try:
-        end = _train_until_stopped(run)
-        if run.progress.base_scores is not None:
-            run.save()
-        final = None
-        ceiling = end if end != "interrupted" and run.pauses_at(end) else None
-        if ceiling is not None:
-            end = "interrupted"
-        if end == "early_stop":
-            # After the checkpoint, which holds the adapter of the last step: resumed, it comes here again.
-            run.go_back()
-        if end != "interrupted" and end != "cancelled":
-            end, final = _evaluate_at_the_end(run, end)
+        end = _train_and_evaluate(run)
     except Exception:
         # Whatever went wrong: what was learned up to the last finished step is worth keeping.
         run.rescue()
         raise
-    if end == "interrupted":
-        step = run.progress.step
-        output.emit(lines.Interrupted(at=utc_now(), step=step, ceiling=ceiling))
+    step = run.progress.step
+    # Cancelled before the first step there is nothing to export: it learned nothing.
+    if end.reason == "interrupted" or (end.reason == "cancelled" and step == 0):
+        budget = None if end.ceiling is None else run.present.budget
+        output.emit(lines.Interrupted(at=utc_now(), step=step, ceiling=end.ceiling, budget=budget))
         return EXIT_INTERRUPTED
-    _export(run, end, final)
+    _export(run, end.reason, end.final)
     return EXIT_DONE
+
+
+def _train_and_evaluate(run: Run) -> _End:
+    """Steps and the final evaluation; steps again, where a ceiling was raised in the meantime."""
+    while True:
+        reason = _train_until_stopped(run)
+        if run.progress.base_scores is not None:
+            run.save()
+        if reason == "interrupted":
+            return _End(reason)
+        if run.pauses_at(reason):
+            return _End("interrupted", ceiling=reason)
+        if reason == "cancelled":
+            return _End(reason)
+        if reason == "early_stop":
+            # After the checkpoint, which holds the adapter of the last step: resumed, it comes here again.
+            run.go_back()
+        ended, final = _evaluate_at_the_end(run, reason)
+        if ended != reason or reason == "early_stop" or not _has_room_again(run):
+            return _End(ended, final)
+
+
+def _has_room_again(run: Run) -> bool:
+    """Whether steps may follow after all: the evaluation takes long enough for somebody to raise a ceiling."""
+    if run.progress.base_scores is None or run.stop.wish() is not None:
+        return False
+    return run.exhausted() is None
 
 
 def _train_until_stopped(run: Run) -> End:
@@ -118,6 +146,7 @@ def _report_step(run: Run, result: StepResult, *, reward: float) -> None:
             peak_memory_bytes=peak_memory_bytes(run.bench.compute.device),
             denoiser_forwards=run.progress.denoiser_forwards,
             figures=result.figures,
+            repeated=run.repeated,
         )
     )
 
@@ -180,6 +209,7 @@ def _export(run: Run, stop_reason: StopReason, final: EvaluationDone | None) -> 
             verdict=final.verdict if final else None,
             reward_queries=run.progress.reward_queries,
             evaluation_queries=run.progress.evaluation_queries,
+            repeated=run.repeated,
             gpu_seconds=run.clock.gpu_seconds,
             path=run.folder.adapter.name,
             files=described_tree(run.folder.adapter, run_folder=run.folder.root),

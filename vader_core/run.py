@@ -58,6 +58,10 @@ class Run:
         self.clock.count_earlier(
             gpu_seconds=progress.gpu_seconds, wall_clock_s=progress.wall_clock_s
         )
+        self.repeated = lines.Repeated(
+            reward_queries=max(0, order.spent.reward_queries - progress.reward_queries),
+            evaluation_queries=max(0, order.spent.evaluation_queries - progress.evaluation_queries),
+        )
         bench.objective.calibrate(progress.scales)
         self.learner = learner_of(bench, order.spec)
         self.evaluator = Evaluator(bench.base, bench.objective, order.spec)
@@ -85,7 +89,7 @@ class Run:
         videos = self.spec.method.videos_per_step * self.spec.method.scores_per_video
         used = Used(
             steps=self.progress.step,
-            reward_queries=self.progress.reward_queries,
+            reward_queries=self.progress.reward_queries + self.repeated.reward_queries,
             gpu_seconds=self.clock.gpu_seconds,
             wall_clock_s=self.clock.wall_clock_s,
             now=utc_now(),
@@ -131,6 +135,7 @@ class Run:
             step=self.progress.step,
             fill=self._fill,
             keep_last=self.spec.checkpoints.keep_last,
+            best=self._best_steps() if self.spec.checkpoints.keep_best_by else (),
         )
         self._saved_step = self.progress.step
         self.output.emit(
@@ -142,6 +147,13 @@ class Run:
                 counters=self.progress.counters,
             )
         )
+
+    def _best_steps(self) -> list[int]:
+        """The steps of the periodic evaluations, the one with the highest held-out reward first."""
+        ranked = sorted(
+            self.progress.evaluations, key=lambda one: (one.heldout_reward, one.step), reverse=True
+        )
+        return [evaluation.step for evaluation in ranked if evaluation.step > 0]
 
     def _fill(self, folder: Path) -> None:
         self.bench.save(folder)

@@ -116,8 +116,9 @@ class Video(Strict):
     negative_prompt: str = ""
 
 
-Seconds = Annotated[float, Field(ge=1e-3)]
-"""A ceiling: less than a millisecond is none, and what is used is told as a part of it."""
+LEAST_SECONDS = 1e-3
+Seconds = Annotated[float, Field(ge=LEAST_SECONDS)]
+"""A ceiling, of which what is used is told as a part: less than a millisecond would be none."""
 
 
 class Money(Strict):
@@ -145,10 +146,12 @@ class Budget(Strict):
 
 
 class Checkpoints(Strict):
-    """A checkpoint is written after every `every_steps` steps; the newest `keep_last` are kept."""
+    """A checkpoint is written after every `every_steps` steps; the newest `keep_last` are kept, and besides
+    them the one that did best in the evaluation at its step. `keep_best_by` None keeps none besides."""
 
     every_steps: int = Field(default=50, ge=1)
     keep_last: int = Field(default=3, ge=1)
+    keep_best_by: Literal["heldout_reward"] | None = "heldout_reward"
 
 
 class Evaluation(Strict):

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from domain import claims, progress
+from domain import artifacts, claims, progress
 from domain.claims import Claim
 from domain.settings import Settings, trainer_environment
 from domain.store import ObjectStore
@@ -72,7 +72,7 @@ class Attempt:
                 fetch_images(
                     self._claim, self._space, self._around.store, give_up=lambda: self._lease.lost
                 )
-                checkpoint = self._fetch_checkpoint(forwarder)
+                checkpoint = self._fetch_checkpoint()
                 start = [] if checkpoint else self._fetch_start()
                 with self._uploads(forwarder) as uploads:
                     with LiveLog(self._lease, self._space.log):
@@ -136,6 +136,7 @@ class Attempt:
             interrupted=transcript.interrupted,
             checkpoint=transcript.checkpoint,
             pauses_at_ceilings=stopping.pauses_at_ceilings,
+            stopped_by=stopping.stopped_by,
             oom_kills=None if oom_kills is None else (oom.kills() or 0) - oom_kills,
         )
 
@@ -150,6 +151,8 @@ class Attempt:
             "--threads": settings.trainer_threads,
             "--spent-gpu-seconds": claim.spent_gpu_seconds,
             "--spent-wall-clock-s": claim.spent_wall_clock_s,
+            "--spent-reward-queries": claim.spent_reward_queries,
+            "--spent-evaluation-queries": claim.spent_evaluation_queries,
             "--cost-gpu-seconds": claim.cost_gpu_seconds,
         }
         given = [(name, str(value)) for name, value in options.items() if value is not None]
@@ -163,14 +166,18 @@ class Attempt:
         draining = self._around.drain.is_set()
         return self._settings.drain_grace_s if draining else self._settings.upload_retry_s
 
-    def _fetch_checkpoint(self, forwarder: Forwarder) -> Checkpoint | None:
+    def _fetch_checkpoint(self) -> Checkpoint | None:
         return fetch_checkpoint(
             self._claim,
             self._space,
             self._around.store,
             give_up=lambda: self._lease.lost,
-            warn=forwarder.warn,
+            set_aside=self._set_aside,
         )
+
+    def _set_aside(self, step: int, message: str) -> None:
+        log.warning("%s: %s", self._lease.name, message)
+        self._lease.write(artifacts.set_aside, step=step, message=message)
 
     def _fetch_start(self) -> list[str]:
         return fetch_start(
@@ -183,7 +190,7 @@ class Attempt:
             store=self._around.store,
             run=self._space.run,
             forwarder=forwarder,
-            keep_last=self._claim.spec.checkpoints.keep_last,
+            checkpoints=self._claim.spec.checkpoints,
             cancel_grace_s=self._settings.cancel_grace_s,
         )
 

@@ -34,7 +34,7 @@ def conclude(outcome: Outcome, *, lease: Lease, uploads: Uploads) -> None:
                     uploads.publish_adapter(outcome.done)
                 _cancel(lease)
             case Paused():
-                lease.write(claims.pause, reason=outcome.reason)
+                _pause(outcome, lease)
             case Released():
                 lease.write(claims.release, reason=outcome.reason)
             case Broken():
@@ -58,6 +58,14 @@ def _succeed(done: Done, lease: Lease) -> None:
         lease.write(claims.finish, to=Status.SUCCEEDED, stop_reason=done.stop_reason)
     except InvalidTransition:
         _cancel(lease)
+
+
+def _pause(outcome: Paused, lease: Lease) -> None:
+    """A job whose export had begun is no longer pausing: it goes on from its newest checkpoint, uncharged."""
+    try:
+        lease.write(claims.pause, reason=outcome.reason, stopped_by=outcome.stopped_by)
+    except InvalidTransition:
+        lease.write(claims.release, reason="stopped while its adapter was being exported")
 
 
 def _cancel(lease: Lease) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from domain.claims import Claim
 from vader_core.present_budget import Ceilings
 
 Ceiling = Literal["gpu_seconds", "wall_clock", "deadline", "cost"]
+CEILINGS: frozenset[str] = frozenset(get_args(Ceiling))
 HANG_STEPS = 20
 _REMEMBERED_STEPS = 101
 

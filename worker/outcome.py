@@ -6,7 +6,8 @@ import signal
 from dataclasses import dataclass
 
 from domain.job_errors import JobError
-from vader_core.lines import Checkpoint, Done, Failed, Interrupted, Step, StopReason
+from vader_core.lines import Checkpoint, Done, Failed, Interrupted, Repeated, Step, StopReason
+from vader_core.spec import Budget
 from worker.stopping import Cause
 
 _KILLED = 128
@@ -16,7 +17,8 @@ _KILLED = 128
 class Ending:
     """How a trainer ended. `checkpoint` is the newest whole one, also of an earlier attempt.
 
-    `pauses_at_ceilings` is what the budget says; `oom_kills` how often the kernel killed processes for
+    `pauses_at_ceilings` is what the budget says, `stopped_by` the budget by which the worker itself asked
+    the trainer to stop; `oom_kills` how often the kernel killed processes for
     want of memory while the trainer ran, None where nobody counts.
     """
 
@@ -29,6 +31,7 @@ class Ending:
     interrupted: Interrupted | None
     checkpoint: Checkpoint | None
     pauses_at_ceilings: bool = False
+    stopped_by: Budget | None = None
     oom_kills: int | None = None
 
     @property
@@ -53,9 +56,11 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Paused:
-    """To be resumed later; `reason` is "requested" or the ceiling that was reached."""
+    """To be resumed later; `reason` is "requested" or the ceiling that was reached, `stopped_by` the
+    budget in which that stands."""
 
     reason: str
+    stopped_by: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,8 @@ def judge(ending: Ending) -> Outcome:
         # Also when it was killed: what its newest checkpoint holds is what the job goes on from.
         return Paused(reason="requested")
     if ending.interrupted is not None and ending.interrupted.ceiling is not None:
-        return Paused(reason=ending.interrupted.ceiling)
+        stopped_by = ending.interrupted.budget
+        return Paused(reason=ending.interrupted.ceiling, stopped_by=stopped_by)
     if ending.cause == "drained":
         # Also when it was killed or had not come to handling signals: the machine goes away.
         return Released(reason="drained")
@@ -102,7 +108,7 @@ def judge(ending: Ending) -> Outcome:
 
 def _cut_off(ending: Ending, ceiling: StopReason) -> Outcome:
     if ending.pauses_at_ceilings:
-        return Paused(reason=ceiling)
+        return Paused(reason=ceiling, stopped_by=ending.stopped_by)
     done = _adapter_of_checkpoint(ending, ceiling)
     return Succeeded(done=done) if done else Broken(_error(ending, _NO_TIME))
 
@@ -120,6 +126,7 @@ def _adapter_of_checkpoint(ending: Ending, stop_reason: StopReason) -> Done | No
         verdict=None,
         reward_queries=last.reward_queries if last else counters.reward_queries,
         evaluation_queries=last.evaluation_queries if last else counters.evaluation_queries,
+        repeated=last.repeated if last else Repeated(),
         gpu_seconds=last.gpu_seconds if last else counters.gpu_seconds,
         path=path,
         files=[file for file in checkpoint.files if file.path.startswith(f"{path}/")],

@@ -24,12 +24,12 @@ def fetch_checkpoint(
     store: ObjectStore,
     *,
     give_up: Callable[[], bool],
-    warn: Callable[[str, str], None],
+    set_aside: Callable[[int, str], None],
 ) -> Checkpoint | None:
     """The checkpoint that now lies in the run folder, None where there is none to go on from.
 
     One whose bytes are not those of its record gives way to the one before it, after
-    `warn(code, message)` was told.
+    `set_aside(step, message)` was told.
     """
     for ref in claim.checkpoints:
         folder = f"checkpoints/step-{ref.step:06d}"
@@ -42,7 +42,7 @@ def fetch_checkpoint(
                 transfer.while_away(fetch, give_up=give_up)
         except (ChecksumMismatch, ArtifactExpired) as error:
             shutil.rmtree(space.run / folder, ignore_errors=True)
-            warn("checkpoint_corrupt", f"The checkpoint of step {ref.step} is not used: {error}")
+            set_aside(ref.step, f"The checkpoint of step {ref.step} is not used: {error}")
             continue
         here = [file.model_copy(update={"path": f"{folder}/{file.path}"}) for file in files]
         counters = Counters.model_validate(ref.counters)

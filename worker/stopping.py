@@ -23,8 +23,9 @@ from domain.claims import Claim
 from domain.db import utc_now
 from domain.settings import Settings
 from vader_core.present_budget import Ceilings
+from vader_core.spec import Budget
 from worker.lease import Lease
-from worker.limits import Ceiling, Patience, passed_ceiling
+from worker.limits import CEILINGS, Ceiling, Patience, passed_ceiling
 from worker.trainer_process import TrainerProcess
 
 log = logging.getLogger(__name__)
@@ -47,12 +48,13 @@ class Stopping:
     ) -> None:
         self.cause: Cause | None = None
         self.killed = False
+        self.stopped_by: Budget | None = None
         self._trainer, self._claim, self._lease = trainer, claim, lease
         self._settings, self._drain, self._patience = settings, drain, patience
         self._ceilings = Ceilings(budget=claim.budget, cost_gpu_seconds=claim.cost_gpu_seconds)
         self._started_at = time.monotonic()
         self._kill_at = float("inf")
-        self._hurries = False
+        self._at_the_latest = float("inf")
 
     @property
     def pauses_at_ceilings(self) -> bool:
@@ -64,6 +66,7 @@ class Stopping:
         self._pass_on_budget()
         if self.cause not in _FINAL:
             self._find_cause()
+        self._hurry_if_draining()
         if time.monotonic() >= self._kill_at and not self.killed:
             log.warning("%s: the trainer is killed (%s)", self._lease.name, self.cause)
             self.killed = True
@@ -78,6 +81,18 @@ class Stopping:
             log.info("%s: the budget has changed", self._lease.name)
             self._ceilings = now
             self._trainer.tell_budget(now)
+            self._forget_a_raised_ceiling()
+
+    def _forget_a_raised_ceiling(self) -> None:
+        """A ceiling that no longer holds is no cause any more, unless the trainer was killed for it."""
+        if self.cause in CEILINGS and not self.killed and self._passed_ceiling() is None:
+            log.info("%s: the trainer may go on", self._lease.name)
+            self._trainer.take_back_stop()
+            self.cause, self.stopped_by, self._kill_at = None, None, float("inf")
+
+    def _passed_ceiling(self) -> Ceiling | None:
+        elapsed_s = time.monotonic() - self._started_at
+        return passed_ceiling(self._claim, self._ceilings, elapsed_s=elapsed_s, now=utc_now())
 
     def _find_cause(self) -> None:
         cancel = self._lease.cancel
@@ -92,13 +107,10 @@ class Stopping:
         elif self._drain.is_set():
             self._interrupt("drained", self._settings.drain_grace_s)
         elif self.cause is None:
-            elapsed_s = time.monotonic() - self._started_at
-            ceiling = passed_ceiling(
-                self._claim, self._ceilings, elapsed_s=elapsed_s, now=utc_now()
-            )
+            ceiling = self._passed_ceiling()
             if ceiling is not None:
+                self.stopped_by = self._ceilings.budget
                 self._ask(ceiling, self._settings.ceiling_grace_s)
-        self._hurry_if_draining()
 
     def _interrupt(self, cause: Literal["paused", "drained"], grace_s: float) -> None:
         if self.cause != cause:
@@ -106,10 +118,10 @@ class Stopping:
             self._stop_within(cause, grace_s)
 
     def _hurry_if_draining(self) -> None:
-        if self._drain.is_set() and not self._hurries:
-            self._hurries = True
-            at_the_latest = time.monotonic() + self._settings.drain_grace_s
-            self._kill_at = min(self._kill_at, at_the_latest)
+        if self._drain.is_set() and self._at_the_latest == float("inf"):
+            self._at_the_latest = time.monotonic() + self._settings.drain_grace_s
+        # A cause that came later may have its own, longer time.
+        self._kill_at = min(self._kill_at, self._at_the_latest)
 
     def _ask(self, reason: Literal["cancelled"] | Ceiling, grace_s: float) -> None:
         self._trainer.ask_to_stop(reason)

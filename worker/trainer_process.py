@@ -82,6 +82,10 @@ class TrainerProcess:
         staged.write_text(json.dumps({"reason": reason}), encoding="utf-8")
         staged.replace(self.folder / "stop.json")
 
+    def take_back_stop(self) -> None:
+        """Removes stop.json. A trainer that has gone by it already evaluates, and then looks again."""
+        (self.folder / "stop.json").unlink(missing_ok=True)
+
     def tell_budget(self, ceilings: Ceilings) -> None:
         """Writes budget.json: the trainer goes by it from its next step on."""
         write_ceilings(self.folder / BUDGET_FILE, ceilings)

@@ -20,6 +20,7 @@ from domain.errors import ChecksumMismatch, Unavailable
 from domain.objects import sha256_of
 from domain.store import ObjectStore
 from vader_core.lines import Checkpoint, Done, File, Sample, Sheet
+from vader_core.spec import Checkpoints
 from vader_core.strict import Strict
 from worker import transfer
 from worker.forward import Forwarder
@@ -40,7 +41,7 @@ class Uploads:
     """Stores artifacts in the order of their lines, in its own thread.
 
     A store that is away makes this wait, not the trainer. What could not be kept is worth a warning in
-    the job's record; only the adapter is worth failing for. The newest `keep_last` checkpoints are kept.
+    the job's record; only the adapter is worth failing for. `checkpoints` says which of those are kept.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class Uploads:
         store: ObjectStore,
         run: Path,
         forwarder: Forwarder,
-        keep_last: int,
+        checkpoints: Checkpoints,
         cancel_grace_s: float,
     ) -> None:
         self._lease, self._store, self._run = lease, store, run
         self._forwarder = forwarder
-        self._keep_last, self._cancel_grace_s = keep_last, cancel_grace_s
+        self._checkpoints = checkpoints
+        self._cancel_grace_s = cancel_grace_s
         self._prefix = artifacts.attempt_prefix(lease.job_id, lease.attempt)
         self._announced: queue.SimpleQueue[Artifact | None] = queue.SimpleQueue()
         self._give_up_at = float("inf")
@@ -116,7 +118,7 @@ class Uploads:
         self._lease.write(artifacts.add_log, key=key, file=file)
 
     def _put_manifest(self, manifest: bytes) -> None:
-        key = f"{self._prefix}/{MANIFEST}"
+        key = artifacts.manifest_key(self._lease.job_id, self._lease.attempt)
         self._store.put_if_absent(key, manifest, content_type="application/json")
 
     def _work(self) -> None:
@@ -156,7 +158,12 @@ class Uploads:
         self._delete_old_checkpoints()
 
     def _delete_old_checkpoints(self) -> None:
-        for old in self._lease.write(artifacts.prune_checkpoints, keep_last=self._keep_last):
+        given_up = self._lease.write(
+            artifacts.prune_checkpoints,
+            keep_last=self._checkpoints.keep_last,
+            keep_best=self._checkpoints.keep_best_by is not None,
+        )
+        for old in given_up:
             try:
                 for key in list(self._store.list(f"{old.prefix}/")):
                     if old.kept is None or not key.startswith(f"{old.kept}/"):

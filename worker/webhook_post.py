@@ -8,16 +8,14 @@ status code and `Retry-After` is neither kept nor shown.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from socket import SOCK_STREAM, gaierror, getaddrinfo
+from socket import gaierror
 
 import httpx
 
@@ -25,31 +23,24 @@ from domain import webhook_urls
 from domain.db import utc_now
 from domain.webhook_deliveries import Claimed, Outcome
 from domain.webhook_secrets import SecretUnreadable
+from worker.webhook_lookups import Address, Resolve
 
-Address = IPv4Address | IPv6Address
-Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
-"""Host and port to addresses. Raises `OSError`."""
+log = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
 TOTAL_S = 10.0
 MAX_ANSWER_BYTES = 64 * 1024
 USER_AGENT = "vader-webhooks/1"
-# Look-ups block. One that hangs may outlive its try, so there are more threads than tries.
-_lookups = ThreadPoolExecutor(256, thread_name_prefix="resolve")
 
 
 class Refused(Exception):
     """The delivery was not sent: the URL leads where webhooks may not go. The message says why."""
 
 
-async def resolve(host: str, port: int) -> Sequence[Address]:
-    """By the system's resolver."""
-    loop = asyncio.get_running_loop()
-    found = await loop.run_in_executor(_lookups, lambda: getaddrinfo(host, port, type=SOCK_STREAM))
-    return [ip_address(entry[4][0]) for entry in found]
+_EXPECTED = (Refused, SecretUnreadable, OSError, httpx.HTTPError)
 
 
-async def deliver(claimed: Claimed, *, allow_private: bool, resolve: Resolve = resolve) -> Outcome:
+async def deliver(claimed: Claimed, *, allow_private: bool, resolve: Resolve) -> Outcome:
     """Sends the delivery once. Every way in which that may go wrong is an `Outcome`.
 
     `allow_private` is for development: any address will do.
@@ -62,15 +53,12 @@ async def deliver(claimed: Claimed, *, allow_private: bool, resolve: Resolve = r
             await _send(claimed, at, answer, allow_private=allow_private, resolve=resolve)
     except TimeoutError:
         error = f"no answer within {TOTAL_S:g} s"
-    except (
-        Refused,
-        SecretUnreadable,
-        gaierror,
-        OSError,
-        httpx.HTTPError,
-        httpx.InvalidURL,
-    ) as failure:
+    except _EXPECTED as failure:
         error = _told(failure)
+    except Exception:
+        # Whatever it is, the try has to be counted: one that is not is repeated for ever.
+        log.exception("delivery %s failed unexpectedly", claimed.delivery_id)
+        error = "cannot be sent"
     duration_s = time.monotonic() - began
     if not answer:
         return Outcome(at, duration_s, status_code=None, error=error or "no answer")
@@ -111,7 +99,7 @@ async def _send(
             **claimed.signed(at),
         },
         # The certificate must be that of the name, whatever address is connected to.
-        extensions={"sni_hostname": url.host, "timeout": _TIMEOUTS.as_dict()},
+        extensions={"sni_hostname": url.raw_host.decode(), "timeout": _TIMEOUTS.as_dict()},
     )
     async with httpx.AsyncHTTPTransport(verify=_tls(), retries=0, trust_env=False) as transport:
         response = await transport.handle_async_request(request)
@@ -127,7 +115,8 @@ async def _checked_address(url: httpx.URL, *, allow_private: bool, resolve: Reso
     port = url.port or (webhook_urls.HTTPS_PORT if url.scheme == "https" else 80)
     try:
         async with asyncio.timeout(CONNECT_S):
-            addresses = await resolve(url.host, port)
+            # As it is written: `url.host` is decoded, and might be encoded to another name.
+            addresses = await resolve(url.raw_host.decode(), port)
     except TimeoutError:
         raise Refused("the host's name could not be resolved in time") from None
     if not addresses:
@@ -179,7 +168,7 @@ def _retry_after_s(value: str) -> float | None:
         return float(value)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(0.0, (at - utc_now()).total_seconds())

@@ -17,7 +17,7 @@ from domain import db, webhook_deliveries
 from domain.errors import Unavailable
 from domain.webhook_deliveries import Claimed
 from worker import webhook_post
-from worker.webhook_post import Resolve
+from worker.webhook_lookups import Lookups
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,9 @@ Result = TypeVar("Result")
 class Sender:
     """Sends what is due until `stop()`. To be used from one event loop."""
 
-    def __init__(self, *, allow_private: bool, resolve: Resolve = webhook_post.resolve) -> None:
-        self._allow_private, self._resolve = allow_private, resolve
+    def __init__(self, *, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        self._lookups = Lookups()
         self._sending: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
         self._stopping = False
@@ -57,6 +58,7 @@ class Sender:
                 await self._rung()
         purging.cancel()
         await asyncio.gather(purging, *self._sending, return_exceptions=True)
+        self._lookups.close()
 
     async def _claim(self) -> int:
         """Begins to send what is due, as far as there is room; how many."""
@@ -73,8 +75,9 @@ class Sender:
         return len(claimed or [])
 
     async def _send(self, claimed: Claimed) -> None:
+        resolve = self._lookups.of(claimed.project_id)
         outcome = await webhook_post.deliver(
-            claimed, allow_private=self._allow_private, resolve=self._resolve
+            claimed, allow_private=self._allow_private, resolve=resolve
         )
         await self._in_database(
             lambda session: webhook_deliveries.record(session, claimed, outcome)

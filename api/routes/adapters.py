@@ -17,6 +17,7 @@ from api.schemas.adapters import AdapterPage, AdapterShape, AliasPage, AliasShap
 from api.schemas.shared import FileLink
 from domain import adapter_registry, audit, db, ids
 from domain.adapter_registry import ALIAS, AdapterFilters, Condition
+from domain.adapter_tables import AdapterAlias
 from domain.callers import Caller
 from domain.errors import EtagMismatch, NotFound
 from domain.tables import Adapter
@@ -33,7 +34,7 @@ IfNoneMatch = Annotated[
     str | None,
     Header(alias="If-None-Match", description="`*`: only if there is no such alias yet."),
 ]
-_TAG = re.compile(r'(?:W/)?"(\d{1,18})"')
+_TAG = re.compile(r'(?:W/)?"([\d-]{1,40})"')
 
 
 def adapter_filters(
@@ -133,7 +134,7 @@ def get_adapter_alias(name: AliasName, caller: CallerDep, response: Response) ->
     """One alias, with the `ETag` that moving it needs."""
     with db.read() as session:
         row = adapter_registry.alias(session, project_id=caller.project_id, name=name)
-    response.headers["ETag"] = _etag(row.version)
+    response.headers["ETag"] = _etag(row)
     return adapter_view.alias(row)
 
 
@@ -166,7 +167,7 @@ def put_adapter_alias(
         )
         details = {"alias": name, "version": row.version}
         audit.record(session, caller, action="adapter.alias", target=adapter_id, details=details)
-    response.headers["ETag"] = _etag(row.version)
+    response.headers["ETag"] = _etag(row)
     return adapter_view.alias(row)
 
 
@@ -204,8 +205,8 @@ def _kept(caller: Caller, adapter_id: str) -> Adapter:
         return row
 
 
-def _etag(version: int) -> str:
-    return f'"{version}"'
+def _etag(row: AdapterAlias) -> str:
+    return f'"{adapter_registry.tag_of(row)}"'
 
 
 def _condition(if_match: str | None, if_none_match: str | None) -> Condition:
@@ -215,4 +216,4 @@ def _condition(if_match: str | None, if_none_match: str | None) -> Condition:
     tag = _TAG.fullmatch(if_match.strip())
     if tag is None:
         raise EtagMismatch("`If-Match` takes the `ETag` of the alias.")
-    return Condition(version=int(tag[1]))
+    return Condition(tag=tag[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,7 +16,10 @@ from api.openapi import posts, problems, takes
 from api.paging import CursorParameter, LimitParameter, link_next
 from api.schemas.access import ApiKeyPage, ApiKeyRequest, ApiKeyShape, NewApiKey, RenameRequest
 from domain import api_keys, audit, callers, db, ids
+from domain.callers import Caller
+from domain.errors import ValidationFailed
 from domain.idempotency import Replay
+from vader_core.faults import Fault
 
 router = APIRouter(prefix="/api-keys", tags=["access"], dependencies=[scope("keys:write")])
 
@@ -36,17 +40,22 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     openapi_extra=posts(ApiKeyRequest, examples=_EXAMPLES, required=True),
 )
 def create_api_key(request: Request, caller: CallerDep, document: JsonDocument) -> JSONResponse:
-    """Make an API key. Its text is shown this once; a repeated request gets null in its place."""
+    """Make an API key. Its text is shown this once; a repeated request gets null in its place.
+
+    A key that an API key makes ends with it at the latest. A project has at most 100 that hold."""
 
     def act(session: Session) -> Replay:
         asked = checked(document, ApiKeyRequest)
         callers.require_all(caller, asked.scopes)
+        expires_at = _expiry(caller, asked.expires_at)
+        api_keys.require_room(session, caller.project_id)
         key, text = api_keys.create(
             session,
             project_id=caller.project_id,
             name=asked.name,
             scopes=asked.scopes,
-            expires_at=asked.expires_at,
+            expires_at=expires_at,
+            by=caller,
         )
         session.flush()
         session.refresh(key)
@@ -64,6 +73,15 @@ def create_api_key(request: Request, caller: CallerDep, document: JsonDocument) 
         )
 
     return once(request, caller, document, act)
+
+
+def _expiry(caller: Caller, asked: datetime | None) -> datetime | None:
+    """When the new key expires: a key that is made by a key ends no later. Raises `ValidationFailed`."""
+    latest = None if caller.key_id is None else caller.expires_at
+    if latest is not None and asked is not None and asked > latest:
+        detail = f"The key that you use is valid until {latest.isoformat()}: no later than that."
+        raise ValidationFailed([Fault(pointer="/expires_at", code="too_late", detail=detail)])
+    return asked or latest
 
 
 @router.get("", responses=problems(400, 403))

@@ -69,7 +69,7 @@ async def list_job_events(  # noqa: PLR0913 (the query's parameters)
     place = JobPlace(Watcher.of(grant.caller), job_uuid, start, tuple(types))
     if wants_stream(request):
         await to_thread.run_sync(_require_job, grant.caller.project_id, job_uuid)
-        return feed.answer(place)
+        return feed.answer(place, project_id=grant.caller.project_id)
     page, more = await to_thread.run_sync(_page, replace(place, after=after), limit)
     return _answer(request, page, more)
 
@@ -114,7 +114,7 @@ async def list_project_events(  # noqa: PLR0913 (the query's parameters)
     start = await to_thread.run_sync(_start, (last_event_id if streamed else None) or after)
     place = FeedPlace(Watcher.of(grant.caller), job_id, start, tuple(types))
     if streamed:
-        return feed.answer(place)
+        return feed.answer(place, project_id=grant.caller.project_id)
     page, more = await to_thread.run_sync(_feed_page, place, limit)
     return _answer(request, page, more)
 

@@ -29,7 +29,7 @@ from api.schemas.history import (
     MetricsShape,
     Series,
 )
-from domain import artifacts, db, ids, jobs, metrics
+from domain import artifacts, db, ids, job_deletion, jobs, metrics
 from domain.callers import Caller
 
 router = APIRouter(
@@ -121,7 +121,7 @@ def get_job_checkpoint(job_id: str, checkpoint_id: str, caller: CallerDep) -> Ch
     return CheckpointDetail.whole(row)
 
 
-@router.get("/samples")
+@router.get("/samples", responses=problems(410))
 def list_job_samples(
     job_id: str,
     caller: CallerDep,
@@ -130,11 +130,20 @@ def list_job_samples(
     step: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     prompt_id: Annotated[str | None, Query(max_length=100)] = None,
 ) -> SamplePage:
-    """Videos of held-out prompts, base and adapter under the same `pair`."""
+    """Videos of held-out prompts, base and adapter under the same `pair`; 410 once the job was deleted."""
     with _of_job(caller, job_id) as (session, job_uuid):
+        job_deletion.refuse_deleted(
+            jobs.glimpse(session, project_id=caller.project_id, job_id=job_uuid)
+        )
         rows = artifacts.samples(session, job_id=job_uuid, step=step, prompt_id=prompt_id)
+    may_read = "artifacts:read" in caller.scopes
     shown = [
-        SampleShape.of(row, link_to(store, settings, key=row.key, filename=sample_filename(row)))
+        SampleShape.of(
+            row,
+            link_to(store, settings, key=row.key, filename=sample_filename(row))
+            if may_read
+            else None,
+        )
         for row in rows
     ]
     return SamplePage(data=shown, next_cursor=None, has_more=False)

@@ -25,6 +25,7 @@ from domain.idempotency import Replay
 from domain.job_list import JobFilters
 from domain.job_patch import JobPatch
 from domain.job_reading import Seen
+from domain.tables import Json
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -170,7 +171,7 @@ async def get_job(
 @router.patch(
     "/{job_id}",
     response_model=JobShape,
-    responses=problems(400, 403, 404, 409, 412, 413, 415),
+    responses=problems(400, 403, 404, 409, 412, 413, 415, 428),
     openapi_extra=takes(JobPatch, examples=PATCHES),
     dependencies=[scope("jobs:write")],
 )
@@ -183,7 +184,7 @@ def change_job(
     be set below what is spent. Learning-rate schedules keep to the steps of the spec as it was made.
     """
     with db.transaction() as session:
-        job = job_patch.patch(
+        done = job_patch.patch(
             session,
             project_id=caller.project_id,
             job_id=ids.from_public("job", job_id),
@@ -191,10 +192,10 @@ def change_job(
             seen=seen_revisions(if_match),
             further=storage_faults(document),
         )
-        audit.record(
-            session, caller, action="job.patch", target=job_id, details={"change": document}
-        )
-        seen = job_reading.one(session, project_id=caller.project_id, job_id=job.id)
+        # Values of labels can be long, and the log keeps what it has for ever.
+        details: Json = {"fields": done.fields, "budget": done.budget}
+        audit.record(session, caller, action="job.patch", target=job_id, details=details)
+        seen = job_reading.one(session, project_id=caller.project_id, job_id=done.job.id)
     return _answer(seen, {})
 
 

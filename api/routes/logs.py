@@ -98,7 +98,8 @@ async def get_job_logs(  # noqa: PLR0913 (the query's parameters)
         place = LogPlace(
             Watcher.of(grant.caller), job_uuid, attempt or 0, 0, attempt is not None, store
         )
-        return feed.answer(await to_thread.run_sync(find.start, place, last_event_id, tail))
+        place = await to_thread.run_sync(find.start, place, last_event_id, tail)
+        return feed.answer(place, project_id=grant.caller.project_id)
     log = await to_thread.run_sync(find.log, attempt, tail)
     headers = {"X-Log-Offset": str(log.offset), "X-Log-Complete": str(log.complete).lower()}
     if log.attempt is not None:

@@ -116,12 +116,14 @@ def change_member(member_id: str, caller: CallerDep, document: JsonDocument) -> 
     "/{member_id}", status_code=204, response_class=Response, responses=problems(403, 404)
 )
 def remove_member(member_id: str, caller: CallerDep) -> Response:
-    """Remove a member: sessions and invitations end."""
+    """Remove a member: sessions and invitations end, and API keys that the member made, with those that
+    were made by these."""
     with db.transaction() as session:
-        members.remove(
+        revoked = members.remove(
             session, project_id=caller.project_id, member_id=ids.from_public("mem", member_id)
         )
-        audit.record(session, caller, action="member.remove", target=member_id)
+        details: dict[str, Any] = {"api_keys": [ids.to_public("key", key) for key in revoked]}
+        audit.record(session, caller, action="member.remove", target=member_id, details=details)
     return Response(status_code=204)
 
 

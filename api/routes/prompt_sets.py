@@ -23,7 +23,7 @@ from api.schemas.prompt_sets import (
     PromptSetValidation,
     PromptShape,
 )
-from domain import audit, db, ids, prompt_sets
+from domain import audit, db, ids, prompt_sets, quotas
 from domain.idempotency import Replay
 from domain.prompt_report import DEFAULT_HELDOUT_FRACTION
 from domain.prompt_sets import Side
@@ -80,6 +80,7 @@ def create_prompt_set(
     row = base_model_row(body.base_model, catalogue)
 
     def act(session: Session) -> Replay:
+        quotas.check_storage(session, caller.project_id)
         prompt_sets.one_at_a_time(session, caller.project_id)
         asked = checked_prompt_set(session, caller.project_id, body, row)
         origin = caller.origin(request.state.trace_id)
@@ -142,7 +143,9 @@ def list_prompt_sets(
     )
 
 
-@router.get("/{prompt_set_id}", responses=problems(403, 404), dependencies=[scope("jobs:read")])
+@router.get(
+    "/{prompt_set_id}", responses=problems(403, 404, 410), dependencies=[scope("jobs:read")]
+)
 def get_prompt_set(prompt_set_id: str, caller: CallerDep) -> PromptSetShape:
     """One version of a prompt set with its report. Its prompts are at `prompts_url`."""
     with db.read() as session:
@@ -154,9 +157,28 @@ def get_prompt_set(prompt_set_id: str, caller: CallerDep) -> PromptSetShape:
     return PromptSetShape.whole(row)
 
 
+@router.delete(
+    "/{prompt_set_id}",
+    status_code=204,
+    response_class=Response,
+    responses=problems(403, 404, 409),
+    dependencies=[scope("prompt_sets:write")],
+)
+def delete_prompt_set(prompt_set_id: str, caller: CallerDep) -> Response:
+    """Delete one version of a prompt set: it answers 410 from then on, other versions stay.
+
+    409 `in_use` while a job that is not over has its prompts from it.
+    """
+    with db.transaction() as session:
+        wanted = ids.from_public("ps", prompt_set_id)
+        prompt_sets.delete(session, project_id=caller.project_id, prompt_set_id=wanted)
+        audit.record(session, caller, action="prompt_set.delete", target=prompt_set_id)
+    return Response(status_code=204)
+
+
 @router.get(
     "/{prompt_set_id}/prompts",
-    responses=problems(400, 403, 404),
+    responses=problems(400, 403, 404, 410),
     dependencies=[scope("jobs:read")],
 )
 def list_prompts(  # noqa: PLR0913 (the query's parameters)

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import JsonValue
 
-from api.access import COOKIE, address_of, count_sign_in
+from api.access import address_of, cookie_name, count_open, count_sign_in, is_secure
 from api.deps import CallerDep, SettingsDep
-from api.documents import JsonDocument, checked
+from api.documents import bounded_json, checked
 from api.openapi import problems, takes
 from api.paging import CursorParameter, LimitParameter, link_next
 from api.schemas.access import (
@@ -29,6 +30,16 @@ from domain.errors import NotFound
 open_router = APIRouter(tags=["access"])
 """For those who have no credential yet."""
 router = APIRouter(prefix="/sessions", tags=["access"])
+MAX_OPEN_BODY_BYTES = 16 * 1024
+
+
+async def _open_document(request: Request) -> JsonValue:
+    """The body of whoever has no credential: small, and not read before its address was counted."""
+    await count_open(request)
+    return await bounded_json(request, MAX_OPEN_BODY_BYTES)
+
+
+OpenDocument = Annotated[JsonValue, Depends(_open_document)]
 
 _SIGN_IN: dict[str, dict[str, Any]] = {
     "member": {"email": "ada@example.com", "password": "a long and private phrase"}
@@ -44,10 +55,9 @@ _ACCEPT: dict[str, dict[str, Any]] = {
     responses=problems(400, 401, 413, 415, 429),
     openapi_extra=takes(AcceptRequest, examples=_ACCEPT),
 )
-async def accept_invitation(request: Request, document: JsonDocument) -> MemberShape:
+async def accept_invitation(request: Request, document: OpenDocument) -> MemberShape:
     """Take up an invitation by choosing a password (12 to 256 characters). Then sign in."""
-    asked = checked(document, AcceptRequest)
-    await count_sign_in(request, subject=asked.token)
+    asked = await to_thread.run_sync(checked, document, AcceptRequest)
     return await to_thread.run_sync(_accept, asked, limiter=request.app.state.hashers)
 
 
@@ -65,11 +75,11 @@ def _accept(asked: AcceptRequest) -> MemberShape:
     responses=problems(400, 401, 413, 415, 429),
     openapi_extra=takes(SignInRequest, examples=_SIGN_IN),
 )
-async def sign_in(request: Request, document: JsonDocument, settings: SettingsDep) -> Response:
+async def sign_in(request: Request, document: OpenDocument, settings: SettingsDep) -> Response:
     """Sign in. The session's cookie is HttpOnly and SameSite=Strict; it may do what the member's role may.
     Requests that change something and carry the cookie must come from the service's own pages."""
-    asked = checked(document, SignInRequest)
-    await count_sign_in(request, subject=asked.email)
+    asked = await to_thread.run_sync(checked, document, SignInRequest)
+    await count_sign_in(request, email=asked.email)
     row, token = await to_thread.run_sync(
         _sign_in,
         asked,
@@ -79,10 +89,10 @@ async def sign_in(request: Request, document: JsonDocument, settings: SettingsDe
     )
     response = JSONResponse(SessionShape.of(row, current=True).model_dump(mode="json"), 201)
     response.set_cookie(
-        COOKIE,
+        cookie_name(settings),
         token,
         max_age=settings.session_days * 24 * 3600,
-        secure=settings.environment == "production",
+        secure=is_secure(settings),
         httponly=True,
         samesite="strict",
     )
@@ -95,7 +105,7 @@ def _sign_in(
     with db.transaction() as session:
         row, member, token = sessions.sign_in(
             session,
-            email=asked.email.strip(),
+            email=asked.email,
             password=asked.password,
             project=asked.project,
             address=address,
@@ -140,13 +150,15 @@ def list_sessions(
 
 
 @router.delete("/current", status_code=204, response_class=Response, responses=problems(403, 404))
-def sign_out(caller: CallerDep) -> Response:
+def sign_out(caller: CallerDep, settings: SettingsDep) -> Response:
     """Sign out: ends the session that the request came with, and its cookie."""
     if caller.session_id is None:
         raise NotFound("This request came with an API key, not with a session.")
     _end(caller, caller.session_id, member_id=caller.member_id)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(
+        cookie_name(settings), secure=is_secure(settings), httponly=True, samesite="strict"
+    )
     return response
 
 

@@ -6,22 +6,29 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
-from api import adapter_view, job_view
+from api import adapter_view, expectations, job_view
 from api.deps import CallerDep, CatalogueDep, scope
 from api.documents import JsonDocument, checked
 from api.once import answer_of, once
 from api.openapi import posts, problems
+from api.retry_request import asked_retry
 from api.schemas.adapters import AdapterShape
+from api.schemas.job_requests import ExtensionRequest
 from api.schemas.jobs import JobShape, NoSettings
 from api.successor_request import resolved_extension
 from domain import audit, ids, job_reading, jobs, promotion, quotas, successors
 from domain.callers import Caller
 from domain.idempotency import Replay
-from domain.successors import Extension
+from domain.successors import Retrial
 from domain.tables import Job
 
 router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
+RETRIALS: dict[str, dict[str, str | None]] = {
+    "as_it_was": {},
+    "later": {"deadline_at": "2026-12-24T18:00:00Z"},
+    "without_deadline": {"deadline_at": None},
+}
 EXTENSIONS = {
     "full_state": {
         "from": "best",
@@ -29,6 +36,7 @@ EXTENSIONS = {
         "add_budget": {"max_steps": 200, "max_gpu_seconds": 28800},
         "overrides": {"method": {"learning_rate": 0.00005}},
         "name": "shapes-that-move-b",
+        "expect": {"max_estimated_cost": {"amount": "20.00", "currency": "USD"}},
     },
     "weights": {"from": "last", "state": "weights", "overrides": {"seed": 7}},
 }
@@ -39,24 +47,29 @@ EXTENSIONS = {
     status_code=202,
     response_model=JobShape,
     responses=problems(400, 403, 404, 409, 413, 415),
-    openapi_extra=posts(NoSettings, examples={"nothing": {}}, required=False),
+    openapi_extra=posts(Retrial, examples=RETRIALS, required=False),
     dependencies=[scope("jobs:write")],
 )
 def retry_job(
-    request: Request, job_id: str, caller: CallerDep, document: JsonDocument
+    request: Request,
+    job_id: str,
+    caller: CallerDep,
+    catalogue: CatalogueDep,
+    document: JsonDocument,
 ) -> JSONResponse:
     """Make a new job that goes on where a failed one stopped: same spec, its newest checkpoint's full state.
 
     Without a checkpoint it begins anew, if its error is `retryable`. What was used up to the checkpoint
-    counts.
+    counts. A deadline that has passed is replaced, or taken away by null.
     """
 
     def act(session: Session) -> Replay:
-        checked(document, NoSettings)
         failed = successors.source(
             session, project_id=caller.project_id, job_id=ids.from_public("job", job_id)
         )
-        made = successors.retry(session, failed, origin=caller.origin(request.state.trace_id))
+        asked = asked_retry(session, caller.project_id, failed, document, catalogue)
+        origin = caller.origin(request.state.trace_id)
+        made = successors.retry(session, failed, origin=origin, asked=asked)
         return _answer(session, caller, "job.retry", failed, made)
 
     return once(request, caller, document, act)
@@ -67,7 +80,7 @@ def retry_job(
     status_code=202,
     response_model=JobShape,
     responses=problems(400, 403, 404, 409, 413, 415),
-    openapi_extra=posts(Extension, examples=EXTENSIONS, required=False),
+    openapi_extra=posts(ExtensionRequest, examples=EXTENSIONS, required=False),
     dependencies=[scope("jobs:write")],
 )
 def extend_job(
@@ -81,7 +94,8 @@ def extend_job(
 
     With state `full` its steps and counters go on from the checkpoint's: `add_budget` is what may be used
     beyond. The learning rate, its schedule and how often is evaluated may change then; with state `weights`
-    everything but the base model and the adapter's shape may, and all counts begin at 0.
+    everything but the base model and the adapter's shape may, and all counts begin at 0. `expect` binds it
+    as it binds a new job.
     """
 
     def act(session: Session) -> Replay:
@@ -89,13 +103,14 @@ def extend_job(
             session, project_id=caller.project_id, job_id=ids.from_public("job", job_id)
         )
         asked = resolved_extension(session, caller.project_id, ended, document, catalogue)
+        expectations.meet(session, asked, catalogue)
         quotas.check_new_job(session, caller.project_id)
         made = jobs.create(
             session,
             spec=asked.spec,
             asked_spec=asked.document,
             origin=caller.origin(request.state.trace_id),
-            ties=successors.ties_of(ended, "extend", asked.ties.init_from),
+            ties=asked.ties,
         )
         return _answer(session, caller, "job.extend", ended, made)
 

@@ -125,7 +125,7 @@ def get_job_template(
 
 @router.patch(
     "/{template_id}",
-    responses=problems(400, 403, 404, 409, 412, 413, 415),
+    responses=problems(400, 403, 404, 409, 412, 413, 415, 428),
     openapi_extra=takes(
         JobTemplatePatch, examples={"budget": {"spec": {"budget": {"max_wall_clock_s": 1200}}}}
     ),

@@ -103,7 +103,7 @@ def get_webhook_endpoint(
 @router.patch(
     _ENDPOINT,
     response_model=WebhookEndpointShape,
-    responses=problems(400, 403, 404, 412, 413, 415),
+    responses=problems(400, 403, 404, 412, 413, 415, 428),
     openapi_extra=takes(WebhookEndpointChange, examples={"disable": {"enabled": False}}),
 )
 def change_webhook_endpoint(

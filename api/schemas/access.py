@@ -44,7 +44,8 @@ class ApiKeyRequest(Strict):
     name: Name
     scopes: list[Scope] = Field(min_length=1, description="What the key may do.")
     expires_at: Annotated[Moment, AfterValidator(_to_come)] | None = Field(
-        default=None, description="None: it holds until it is revoked."
+        default=None,
+        description="None: it holds until it is revoked, or as long as the key that makes it.",
     )
 
 
@@ -169,10 +170,12 @@ class AcceptRequest(Strict):
 class SignInRequest(Strict):
     """Email and password of a member."""
 
-    email: str = Field(max_length=254)
+    email: Email
     password: str = Field(max_length=LONGEST)
     project: str | None = Field(
-        default=None, max_length=200, description="Id or name, for members of several projects."
+        default=None,
+        max_length=200,
+        description="Id or name, where the password is that of several projects' members.",
     )
 
 

@@ -29,13 +29,16 @@ class SampleShape(Shape):
     score: float
     size_bytes: int
     sha256: str
-    url: str = Field(description="The mp4; needs no API key, works until `url_expires_at`.")
-    url_expires_at: At
+    url: str | None = Field(
+        description="The mp4; needs no API key, works until `url_expires_at`. Null for who lacks the scope "
+        "`artifacts:read`."
+    )
+    url_expires_at: At | None
     video_url: str = Field(description="The same video; needs the API key, never expires.")
     created_at: At
 
     @staticmethod
-    def of(row: Sample, link: Link) -> SampleShape:
+    def of(row: Sample, link: Link | None) -> SampleShape:
         public_id = ids.to_public("smp", row.id)
         same = ("pair", "role", "step", "attempt", "prompt_id", "prompt", "seed", "score")
         stored = ("size_bytes", "sha256", "created_at")
@@ -43,8 +46,8 @@ class SampleShape(Shape):
             {
                 "id": public_id,
                 "job_id": ids.to_public("job", row.job_id),
-                "url": link.url,
-                "url_expires_at": link.expires_at,
+                "url": None if link is None else link.url,
+                "url_expires_at": None if link is None else link.expires_at,
                 "video_url": f"/v1/samples/{public_id}/video",
                 **{name: getattr(row, name) for name in (*same, *stored)},
             }

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, RootModel
 
+from domain.successors import Extension
 from vader_core.spec import JobSpec, Money
 from vader_core.strict import Strict
 
@@ -58,6 +59,12 @@ class JobFromTemplate(Wishes):
         dict[str, JsonValue],
         Field(description="A JSON merge patch (RFC 7396) onto the template's spec."),
     ] = {}
+
+
+class ExtensionRequest(Wishes, Extension):
+    """How a job goes on: `from` its best or last checkpoint or one by its id, with its full state or its
+    weights alone; `overrides` are a JSON merge patch (RFC 7396) onto its spec. Without `notify` those are
+    told who were told of the first."""
 
 
 class JobRequest(RootModel[JobFromSpec | JobFromTemplate]):

@@ -95,10 +95,9 @@ class JobHistoryCalls(Calls):
 
     async def download_sample(self, sample: Sample, *, to: Path) -> Path:
         """Downloads a kept video to the path `to`, checked by its sha256."""
-        file = File(
-            path=to.name, size_bytes=sample.size_bytes, sha256=sample.sha256, url=sample.url
-        )
         renew = at("/v1/samples/{}/video", sample.id)
+        url = sample.url or await self._transport.location(renew)
+        file = File(path=to.name, size_bytes=sample.size_bytes, sha256=sample.sha256, url=url)
         return await fetch(self._transport, file, to=to, renew=renew)
 
     async def download_sheet(self, job_id: str, sheet: Sheet, *, to: Path) -> Path:

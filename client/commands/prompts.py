@@ -72,3 +72,10 @@ def lines(
     """List the prompts of a set in their order, with the side of the split that each is on."""
     listing = session.client.prompts(prompt_set_id, side=side)
     session.show_list(listing, show_prompts, limit=limit, everything=everything)
+
+
+@command(prompts_app, "delete")
+def delete(session: Session, prompt_set_id: PromptSetId) -> None:
+    """Delete one version of a prompt set that no open job has its prompts from."""
+    session.client.delete_prompt_set(prompt_set_id)
+    session.done(f"Deleted {prompt_set_id}.", id=prompt_set_id)

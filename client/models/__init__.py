@@ -48,7 +48,14 @@ from client.models.jobs import (
 )
 from client.models.outputs import Adapter, Alias, File, GeneratedFile, GeneratedVideo, Generation
 from client.models.plans import CostRange, DryRun, Estimate, QuotaLeft, Range, WorkerClass
-from client.models.prompt_sets import Prompt, PromptReport, PromptSet, PromptSetCheck, Template
+from client.models.prompt_sets import (
+    Prompt,
+    PromptReport,
+    PromptSet,
+    PromptSetCheck,
+    PromptWarning,
+    Template,
+)
 from client.models.scorings import Reason, ScoredReward, ScoredVideo, Scoring, Upload
 from client.models.shared import Answer, CreatedBy, Fault, Item, Money, Page, Problem, Tagged
 from client.models.webhooks import Delivery, DeliveryAttempt, WebhookEndpoint
@@ -109,6 +116,7 @@ __all__ = [
     "PromptReport",
     "PromptSet",
     "PromptSetCheck",
+    "PromptWarning",
     "QueuePlace",
     "Quota",
     "QuotaLeft",

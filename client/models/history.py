@@ -122,4 +122,5 @@ class Sample(Answer):
     score: float
     size_bytes: int
     sha256: str
-    url: str
+    url: str | None
+    """None for who lacks the scope `artifacts:read`."""

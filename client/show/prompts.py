@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import yaml
 from rich.console import Console
 
-from client.models import Prompt, PromptReport, PromptSet, PromptSetCheck, Template
+from client.models import (
+    Prompt,
+    PromptReport,
+    PromptSet,
+    PromptSetCheck,
+    PromptWarning,
+    Template,
+)
 from client.show.tables import labelled, moment, show_lines, show_table
 
 
@@ -76,10 +83,13 @@ def _report_lines(report: PromptReport) -> list[str]:
         of = f"{text.base_model} reads {text.limit} tokens"
         lines += labelled("length", f"{of}; longest {text.longest}, too long {text.too_long}")
     for one in report.warnings:
-        places = ", ".join(one.pointers[:3]) + (
-            ", ..." if one.count > len(one.pointers[:3]) else ""
-        )
-        lines += labelled(
-            "warning", f"{one.code}: {one.detail}", *([f"at {places}"] if places else [])
-        )
+        lines += labelled("warning", f"{one.code}: {one.detail}", *_places(one))
     return lines
+
+
+def _places(warning: PromptWarning) -> list[str]:
+    """Where the first three cases are; none for a warning that has no place."""
+    shown = warning.pointers[:3]
+    if not shown:
+        return []
+    return [f"at {', '.join(shown)}" + (", ..." if warning.count > len(shown) else "")]

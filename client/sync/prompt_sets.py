@@ -60,6 +60,10 @@ class PromptSetCalls(Calls):
         """One prompt set, without its prompts."""
         return self._get(PromptSet, at("/v1/prompt-sets/{}", prompt_set_id))
 
+    def delete_prompt_set(self, prompt_set_id: str) -> None:
+        """Deletes one version. Raises `Conflict` while a job that is not over has its prompts from it."""
+        self._delete(at("/v1/prompt-sets/{}", prompt_set_id))
+
     def prompts(self, prompt_set_id: str, *, side: str | None = None) -> Listing[Prompt]:
         """The prompts of a set in their order; `side` is "training" or "heldout"."""
         return self._list(Prompt, at("/v1/prompt-sets/{}/prompts", prompt_set_id), {"side": side})

@@ -28,7 +28,9 @@ ALTER TABLE jobs
     ADD COLUMN deleted_at           timestamptz,
     ADD COLUMN purged_at            timestamptz,
     ADD COLUMN revision             bigint NOT NULL DEFAULT 1;
-ALTER TABLE attempts ADD COLUMN swept_at timestamptz;
+ALTER TABLE attempts
+    ADD COLUMN gpu_seconds_before double precision NOT NULL DEFAULT 0,
+    ADD COLUMN swept_at           timestamptz;
 CREATE INDEX ix_jobs_parent_job_id ON jobs (parent_job_id);
 CREATE INDEX ix_jobs_page_of_status ON jobs (project_id, status, created_at DESC, id DESC);
 CREATE INDEX ix_jobs_page_of_base_model
@@ -36,6 +38,7 @@ CREATE INDEX ix_jobs_page_of_base_model
 CREATE INDEX ix_jobs_page_of_template
     ON jobs (project_id, split_part(template, '@', 1), created_at DESC, id DESC)
     WHERE template IS NOT NULL;
+CREATE INDEX ix_jobs_page_of_method ON jobs (project_id, method, created_at DESC, id DESC);
 CREATE INDEX ix_jobs_page_of_key ON jobs (project_id, created_by_key_id, created_at DESC, id DESC);
 CREATE INDEX ix_jobs_page_of_member
     ON jobs (project_id, created_by_member_id, created_at DESC, id DESC)
@@ -67,7 +70,21 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
     ) AS waiting WHERE waiting.id = ANY (wanted)
 $$
 """
-PAGES_OF = ("status", "base_model", "template", "key", "member")
+# Names are searched for parts of them. Where the extension is not there, or the owner may not add it, the
+# search reads the project's list. It is no index of the code's tables, which every database has.
+NAMES_BY_INDEX = """
+DO $$ BEGIN
+    CREATE EXTENSION IF NOT EXISTS pg_trgm;
+    CREATE INDEX ix_jobs_names ON jobs USING gin (name gin_trgm_ops);
+EXCEPTION WHEN insufficient_privilege OR undefined_file OR feature_not_supported THEN NULL;
+END $$;
+-- As with labels (migration 0010): under row-level security only leakproof operators are looked up in an index.
+DO $$ BEGIN
+    ALTER FUNCTION texticlike(text, text) LEAKPROOF;
+EXCEPTION WHEN insufficient_privilege THEN NULL;
+END $$
+"""
+PAGES_OF = ("status", "base_model", "template", "method", "key", "member")
 COLUMNS = (
     *("created_by_member_id", "template", "notify", "parent_job_id", "parent_kind", "init_from"),
     *("pause_requested_at", "pause_reason", "paused_expires_at", "run_after", "deleted_at"),
@@ -79,12 +96,14 @@ def upgrade() -> None:
     """Adds the columns, the two states of a pause, and places in the queue."""
     op.execute(ADDED)
     op.execute(QUEUE_PLACES)
+    op.execute(NAMES_BY_INDEX)
     _allow(STATUSES)
 
 
 def downgrade() -> None:
     """Drops the columns. Fails while a job pauses."""
     _allow([status for status in STATUSES if not status.startswith("paus")])
+    op.execute("DROP INDEX IF EXISTS ix_jobs_names")
     op.execute("DROP INDEX ix_jobs_rewards")
     op.execute("DROP FUNCTION reward_names")
     op.execute("DROP FUNCTION queue_place")
@@ -92,7 +111,7 @@ def downgrade() -> None:
     op.execute(f"DROP INDEX {', '.join(f'ix_jobs_page_of_{name}' for name in PAGES_OF)}")
     op.execute("DROP INDEX ix_jobs_queue")
     op.execute("CREATE INDEX ix_jobs_queue ON jobs (priority, queued_at) WHERE status = 'queued'")
-    op.execute("ALTER TABLE attempts DROP COLUMN swept_at")
+    op.execute("ALTER TABLE attempts DROP COLUMN swept_at, DROP COLUMN gpu_seconds_before")
     op.execute(f"ALTER TABLE jobs {', '.join(f'DROP COLUMN {name}' for name in COLUMNS)}")
 
 

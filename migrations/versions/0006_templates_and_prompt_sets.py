@@ -15,18 +15,23 @@ depends_on = None
 
 PROMPT_SETS = """
 ALTER TABLE prompt_sets ADD COLUMN size bigint;
+ALTER TABLE prompt_sets ADD COLUMN size_bytes bigint;
 ALTER TABLE prompt_sets ADD COLUMN report jsonb;
+ALTER TABLE prompt_sets ADD COLUMN deleted_at timestamptz;
 ALTER TABLE prompt_sets ADD COLUMN created_by_member_id uuid;
 CREATE INDEX ix_prompt_sets_page ON prompt_sets (project_id, created_at DESC, id DESC);
 """
 PROMPT_SETS_FILLED = """
 ALTER TABLE prompt_sets ALTER COLUMN size SET NOT NULL;
+ALTER TABLE prompt_sets ALTER COLUMN size_bytes SET NOT NULL;
 ALTER TABLE prompt_sets ALTER COLUMN report SET NOT NULL;
 """
 PROMPT_SETS_AS_BEFORE = """
 DROP INDEX ix_prompt_sets_page;
 ALTER TABLE prompt_sets DROP COLUMN created_by_member_id;
+ALTER TABLE prompt_sets DROP COLUMN deleted_at;
 ALTER TABLE prompt_sets DROP COLUMN report;
+ALTER TABLE prompt_sets DROP COLUMN size_bytes;
 ALTER TABLE prompt_sets DROP COLUMN size;
 """
 
@@ -106,7 +111,8 @@ def _report_on_prompt_sets() -> None:
         report = report_of(read, base_model=None, predecessor=None)
         connection.execute(
             text(
-                "UPDATE prompt_sets SET size = :size, report = CAST(:report AS jsonb) WHERE id = :id"
+                "UPDATE prompt_sets SET size = :size, size_bytes = octet_length(items::text),"
+                " report = CAST(:report AS jsonb) WHERE id = :id"
             ),
             {"id": row.id, "size": len(prompts), "report": report.model_dump_json()},
         )

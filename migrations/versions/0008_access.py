@@ -45,6 +45,14 @@ CREATE INDEX ix_member_sessions_member_id ON member_sessions (member_id);
 CREATE INDEX ix_member_sessions_page ON member_sessions (project_id, created_at DESC, id DESC);
 """
 
+MAKERS_OF_KEYS = """
+ALTER TABLE api_keys
+    ADD COLUMN created_by_key_id uuid CONSTRAINT fk_api_keys_created_by_key_id REFERENCES api_keys,
+    ADD COLUMN created_by_member_id uuid;
+CREATE INDEX ix_api_keys_created_by_key_id ON api_keys (created_by_key_id);
+CREATE INDEX ix_api_keys_created_by_member_id ON api_keys (created_by_member_id);
+"""
+
 QUOTAS_AND_USAGE = """
 CREATE TABLE project_quotas (
     project_id          uuid CONSTRAINT pk_project_quotas PRIMARY KEY
@@ -105,7 +113,7 @@ CREATE TRIGGER audit_entries_are_not_emptied BEFORE TRUNCATE ON audit_entries
 
 def upgrade() -> None:
     """Creates the tables."""
-    for statements in (MEMBERS, QUOTAS_AND_USAGE, AUDIT):
+    for statements in (MEMBERS, MAKERS_OF_KEYS, QUOTAS_AND_USAGE, AUDIT):
         op.execute(statements)
 
 
@@ -113,5 +121,8 @@ def downgrade() -> None:
     """Drops them."""
     op.execute("DROP INDEX ix_jobs_live")
     op.execute("DROP TABLE audit_entries, usage_entries, project_quotas")
+    op.execute(
+        "ALTER TABLE api_keys DROP COLUMN created_by_key_id, DROP COLUMN created_by_member_id"
+    )
     op.execute("DROP TABLE member_sessions, members")
     op.execute("DROP FUNCTION keep_audit_entries")

@@ -3,6 +3,9 @@
 `domain.db` names the project in `app.project_id` for the length of a transaction; where it is not named,
 the role sees nothing. The owner of the tables, as whom worker, sweeper and operators work, sees all: no
 FORCE. Roles belong to the whole server, so the role may be there already, and may stay for other databases.
+
+The owner needs no superuser's rights: it may make roles, or somebody made `vader_tenant` and granted it to
+the owner (deploy/postgres-roles.sql).
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ depends_on = None
 
 ROLE = """
 DO $$ BEGIN
-    CREATE ROLE vader_tenant NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+    -- Looked for first: who may not make roles may still work with one that was made for it.
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'vader_tenant') THEN
+        CREATE ROLE vader_tenant NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
 DO $$ BEGIN
@@ -34,8 +40,8 @@ EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN NULL
 END $$;
 """
 # Only leakproof functions are asked before the policies, and only what is asked before them can use an index.
-# Containment tells nothing of what it compares. Where the owner may not say so, filters by label read the
-# whole list.
+# Containment tells nothing of what it compares. Only a superuser may say so: where the owner is none and nobody
+# did it before (deploy/postgres-roles.sql), filters by label read the whole list.
 LABELS_BY_INDEX = """
 DO $$ BEGIN
     ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF;

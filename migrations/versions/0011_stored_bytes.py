@@ -1,4 +1,4 @@
-"""How many bytes each project has in the object store, counted where rows come and go."""
+"""How many bytes each project has stored, counted where rows come and go."""
 
 from __future__ import annotations
 
@@ -29,9 +29,26 @@ BEGIN ATOMIC
         ON CONFLICT (project_id, shard) DO UPDATE SET size_bytes = had.size_bytes + excluded.size_bytes;
 END;
 """
+# Adapters that are made of checkpoints share their files: those count with the checkpoint while that is kept,
+# and once where several adapters are made of the same.
+ADAPTER = """
+CREATE FUNCTION adapter_bytes(one adapters) RETURNS bigint LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT CASE WHEN EXISTS (
+        SELECT 1 FROM checkpoints AS kept WHERE kept.job_id = one.job_id
+            AND kept.expired_at IS NULL AND starts_with(one.prefix, kept.prefix || '/')
+    ) OR EXISTS (
+        SELECT 1 FROM adapters AS same WHERE same.job_id = one.job_id
+            AND same.prefix = one.prefix AND same.id < one.id
+    ) THEN 0 ELSE coalesce(one.size_bytes, 0) END;
+END;
+"""
 # OLD is null where a row is inserted, NEW where it is deleted.
 COUNTED = {
     "uploads": """
+        PERFORM count_stored(coalesce(NEW.project_id, OLD.project_id),
+            coalesce(NEW.size_bytes, 0) - coalesce(OLD.size_bytes, 0));""",
+    "prompt_sets": """
         PERFORM count_stored(coalesce(NEW.project_id, OLD.project_id),
             coalesce(NEW.size_bytes, 0) - coalesce(OLD.size_bytes, 0));""",
     "generations": """
@@ -39,10 +56,8 @@ COUNTED = {
             CASE WHEN NEW.files_removed_at IS NULL THEN coalesce(NEW.size_bytes, 0) ELSE 0 END
             - CASE WHEN OLD.files_removed_at IS NULL THEN coalesce(OLD.size_bytes, 0) ELSE 0 END);""",
     "adapters": """
-        IF coalesce(NEW.kind, OLD.kind) = 'final' THEN
-            PERFORM count_stored(coalesce(NEW.project_id, OLD.project_id),
-                coalesce(NEW.size_bytes, 0) - coalesce(OLD.size_bytes, 0));
-        END IF;""",
+        PERFORM count_stored(coalesce(NEW.project_id, OLD.project_id),
+            adapter_bytes(NEW) - adapter_bytes(OLD));""",
     "samples": """
         PERFORM count_stored(
             (SELECT project_id FROM jobs WHERE id = coalesce(NEW.job_id, OLD.job_id)),
@@ -51,7 +66,13 @@ COUNTED = {
         PERFORM count_stored(
             (SELECT project_id FROM jobs WHERE id = coalesce(NEW.job_id, OLD.job_id)),
             CASE WHEN NEW.expired_at IS NULL THEN coalesce(NEW.size_bytes, 0) ELSE 0 END
-            - CASE WHEN OLD.expired_at IS NULL THEN coalesce(OLD.size_bytes, 0) ELSE 0 END);""",
+            - CASE WHEN OLD.expired_at IS NULL THEN coalesce(OLD.size_bytes, 0) ELSE 0 END);
+        IF TG_OP = 'UPDATE' AND OLD.expired_at IS NULL
+            AND (NEW.expired_at IS NOT NULL OR NEW.prefix <> OLD.prefix) THEN
+            PERFORM count_stored((SELECT project_id FROM jobs WHERE id = OLD.job_id), (
+                SELECT coalesce(sum(adapter_bytes(made)), 0) FROM adapters AS made
+                WHERE made.job_id = OLD.job_id AND starts_with(made.prefix, OLD.prefix || '/'))::bigint);
+        END IF;""",
 }
 DELETED_JOBS = """
 CREATE FUNCTION count_stored_of_deleted_job() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -59,7 +80,7 @@ BEGIN
     PERFORM count_stored(NEW.project_id, -(
         SELECT coalesce(sum(size_bytes), 0) FROM (
             SELECT size_bytes FROM samples WHERE job_id = NEW.id
-            UNION ALL SELECT size_bytes FROM adapters WHERE job_id = NEW.id AND kind = 'final'
+            UNION ALL SELECT adapter_bytes(made) FROM adapters AS made WHERE job_id = NEW.id
         ) AS gone)::bigint);
     RETURN NULL;
 END $$;
@@ -70,9 +91,10 @@ CREATE TRIGGER jobs_count_stored AFTER UPDATE OF deleted_at ON jobs FOR EACH ROW
 STORED_BEFORE = """
 INSERT INTO stored_bytes SELECT project_id, 0, sum(size_bytes) FROM (
     SELECT project_id, size_bytes FROM uploads
+    UNION ALL SELECT project_id, size_bytes FROM prompt_sets
     UNION ALL SELECT project_id, size_bytes FROM generations WHERE files_removed_at IS NULL
-    UNION ALL SELECT a.project_id, a.size_bytes FROM adapters AS a JOIN jobs AS j ON j.id = a.job_id
-        WHERE a.kind = 'final' AND j.deleted_at IS NULL
+    UNION ALL SELECT a.project_id, adapter_bytes(a) FROM adapters AS a JOIN jobs AS j ON j.id = a.job_id
+        WHERE j.deleted_at IS NULL
     UNION ALL SELECT j.project_id, s.size_bytes FROM samples AS s JOIN jobs AS j ON j.id = s.job_id
         WHERE j.deleted_at IS NULL
     UNION ALL SELECT j.project_id, c.size_bytes FROM checkpoints AS c JOIN jobs AS j ON j.id = c.job_id
@@ -84,6 +106,7 @@ INSERT INTO stored_bytes SELECT project_id, 0, sum(size_bytes) FROM (
 def upgrade() -> None:
     """Counts what is there, and from now on what comes and goes."""
     op.execute(COUNTER)
+    op.execute(ADAPTER)
     for table, counting in COUNTED.items():
         op.execute(
             f"CREATE FUNCTION count_stored_{table}() RETURNS trigger LANGUAGE plpgsql AS $$"
@@ -104,5 +127,6 @@ def downgrade() -> None:
     for table in COUNTED:
         op.execute(f"DROP TRIGGER {table}_count_stored ON {table}")
         op.execute(f"DROP FUNCTION count_stored_{table}")
+    op.execute("DROP FUNCTION adapter_bytes")
     op.execute("DROP FUNCTION count_stored")
     op.execute("DROP TABLE stored_bytes")

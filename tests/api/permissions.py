@@ -10,7 +10,14 @@ from tests.factories import PROMPTS, document
 
 ANYBODY = frozenset(
     {
-        *("GET /livez", "GET /readyz", "GET /openapi.json", "GET /docs"),
+        *(
+            "GET /livez",
+            "GET /readyz",
+            "GET /metrics",
+            "GET /llms.txt",
+            "GET /openapi.json",
+            "GET /docs",
+        ),
         *("GET /docs/oauth2-redirect", "GET /problems/{kind}"),
         # Their links are signed.
         "GET /v1/objects/{key}",
@@ -133,6 +140,7 @@ ROWS: dict[str, Row] = {
     "DELETE /v1/job-templates/{template_id}": Row("templates:write"),
     "DELETE /v1/webhook-endpoints/{endpoint_id}": Row("webhooks:write"),
     "DELETE /v1/uploads/{upload_id}": Row("uploads:write"),
+    "DELETE /v1/prompt-sets/{prompt_set_id}": Row("prompt_sets:write"),
     "DELETE /v1/jobs/{job_id}": Row("jobs:write"),
     "DELETE /v1/sessions/{session_id}": Row(None),
     "DELETE /v1/sessions/current": Row(None, as_member=True),

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from domain import db
+from domain import api_keys, db
 from domain.service_tables import IdempotencyKey
 from domain.tables import ApiKey
 from tests.api.teams import Team, new_key
@@ -123,3 +123,34 @@ def test_faulty_wishes_are_told_so(
     answer = client.post("/v1/api-keys", json=body, headers=new_key())
     assert answer.status_code == 422
     assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+
+
+def test_a_key_ends_no_later_than_the_key_that_made_it(client: TestClient) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    parent = make(client, scopes=["keys:write"], expires_at=soon.isoformat())
+    headers = {**new_key(), **bearer(parent["api_key"])}
+    later = {"name": "n", "scopes": ["keys:write"], "expires_at": "2099-01-01T00:00:00Z"}
+    refused = client.post("/v1/api-keys", json=later, headers=headers)
+    assert refused.status_code == 422
+    [fault] = refused.json()["errors"]
+    assert (fault["pointer"], fault["code"]) == ("/expires_at", "too_late")
+    unsaid = {"name": "n", "scopes": ["keys:write"]}
+    child = client.post("/v1/api-keys", json=unsaid, headers=headers).json()
+    assert datetime.fromisoformat(child["expires_at"]) == soon
+    assert make(client)["expires_at"] is None
+
+
+def test_so_many_keys_hold_and_no_more(client: TestClient, team: Team) -> None:
+    with db.transaction() as session:
+        own = {"project_id": team.project_id, "name": "n"}
+        past = datetime.now(UTC) - timedelta(hours=1)
+        api_keys.create(session, **own, expires_at=past)  # type: ignore[arg-type]
+        for _ in range(api_keys.MAX_ACTIVE - 2):
+            api_keys.create(session, **own)  # type: ignore[arg-type]
+    last = make(client)
+    body = {"name": "ci", "scopes": ["jobs:read"]}
+    refused = client.post("/v1/api-keys", json=body, headers=new_key())
+    assert (refused.status_code, refused.json()["code"]) == (403, "project_quota_exhausted")
+    assert (refused.json()["quota"], refused.json()["used"]) == ("api_keys", api_keys.MAX_ACTIVE)
+    client.delete(f"/v1/api-keys/{last['id']}")
+    make(client)

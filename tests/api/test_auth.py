@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from fastapi.testclient import TestClient
 
+from api import access
 from domain import api_keys, db, remembered
+from domain.callers import Caller
 from domain.tables import ApiKey
 from tests.api.teams import Team
 
@@ -76,3 +78,26 @@ def test_me_tells_project_and_key(client: TestClient) -> None:
     assert body["project"]["name"] == "ads"
     assert body["api_key"]["name"] == "ads-ci"
     assert "token" not in str(body)
+
+
+@pytest.mark.parametrize("kind", ["key", "session"])
+def test_a_malformed_credential_costs_neither_thread_nor_database(
+    anonymous: TestClient, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked_up(credential: str) -> Caller:
+        raise AssertionError(credential)
+
+    monkeypatch.setattr(access, "verify", looked_up)
+    headers = {
+        "key": {"Authorization": "Bearer vdr_live_AAAAAAAA_secret_00000000"},
+        "session": {"Cookie": "vader_session=vdr_session_short"},
+    }
+    code = {"key": "invalid_api_key", "session": "not_signed_in"}
+    answer = anonymous.get("/v1/me", headers=headers[kind])
+    assert (answer.status_code, answer.json()["code"]) == (401, code[kind])
+
+
+def test_a_cookie_holds_a_session_and_no_key(anonymous: TestClient, team: Team) -> None:
+    headers = {"Cookie": f"vader_session={team.token}", "Sec-Fetch-Site": "same-origin"}
+    answer = anonymous.get("/v1/me", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_signed_in")

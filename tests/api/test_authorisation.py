@@ -92,6 +92,9 @@ def world(
                 monkeypatch,
                 rate_limit_requests="0",
                 rate_limit_creates="0",
+                rate_limit_project="0",
+                rate_limit_failures="0",
+                rate_limit_logins_address="0",
             )
         )
         client = TestClient(create_app(settings), follow_redirects=False)

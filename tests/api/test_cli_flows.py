@@ -142,6 +142,8 @@ def test_prompts_templates_and_what_a_project_has(
     assert "shapes v1" in vader("prompts", "list").stdout
     assert stored in vader("prompts", "get", stored).stdout
     assert "a blue square" in vader("prompts", "lines", stored).stdout
+    vader("prompts", "delete", stored)
+    assert stored not in vader("prompts", "list").stdout
 
     made = _json(vader("templates", "create", "-f", job_file, "--name", "usual", "--json"))
     vader("templates", "update", made["id"], "--set", "seed=4")

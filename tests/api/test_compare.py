@@ -47,7 +47,9 @@ def train(
             told = trainer_lines.step(number, reward_queries=queries_per_step * number)
             lives.told(claim, told)
         if number in levels:
-            lives.told(claim, evaluation(levels[number], number, last=last))
+            queries = queries_per_step * number
+            told_of = evaluation(levels[number], number, last=last, reward_queries=queries)
+            lives.told(claim, told_of)
     if end:
         done = trainer_lines.done(step=last)
         lives.told(claim, done)
@@ -59,12 +61,13 @@ def train(
     return claim
 
 
-def evaluation(scores: list[PairScore], step: int, *, last: int) -> Any:
+def evaluation(scores: list[PairScore], step: int, *, last: int, reward_queries: int = 80) -> Any:
     kind: Literal["base", "periodic", "final"]
     kind = "base" if step == 0 else "final" if step == last else "periodic"
     line = trainer_lines.evaluation(kind=kind, step=step)
-    mean = statistics.fmean(pair.score for pair in scores)
-    return line.model_copy(update={"scores": scores, "heldout_reward": mean})
+    mean = statistics.fmean(pair.score for pair in scores) if scores else 0.5
+    measured = {"scores": scores, "heldout_reward": mean, "reward_queries": reward_queries}
+    return line.model_copy(update=measured)
 
 
 def compared(client: TestClient, *jobs: dict[str, Any], **params: str) -> dict[str, Any]:
@@ -226,6 +229,31 @@ def test_other_metrics_have_values_without_intervals(
     assert len(found["at_equal_x"]) <= 20
     assert found["at_equal_x"][-1]["x"] == 20
     assert {place["verdict"] for place in found["at_equal_x"]} == {None}
+
+
+def test_other_prompts_are_a_reason_whatever_the_metric(client: TestClient) -> None:
+    first = post_job(client)
+    train({0: scored(0.5), 10: scored(0.6)})
+    second = post_job(
+        client,
+        prompts={
+            "inline": [
+                {"prompt": "a green ball", "target": "moving left", "heldout": False},
+                {"prompt": "a blue box", "target": "moving up", "heldout": True},
+            ]
+        },
+    )
+    claim = train({10: []}, end=False)
+    found = compared(client, first, second, key="reward")
+    assert found["comparable"] is False
+    both = {"different_training_prompts", "different_heldout_prompts"}
+    assert codes(found["reasons"]) == both
+    others = tuple(f"p_9{number}" for number in range(6))
+    lives.told(claim, evaluation(scored(0.6, prompts=others), 10, last=20))
+    told = compared(client, first, second, key="reward")["reasons"]
+    assert codes(told) == both
+    assert "0 of 12 are shared" in told[-1]["detail"]
+    assert compared(client, first, second, key="seconds")["comparable"] is False
 
 
 def test_jobs_without_values_are_not_comparable_yet(client: TestClient) -> None:

@@ -250,3 +250,36 @@ def test_hundreds_of_streams_share_the_connections_of_one_process(
 
 def _end_cancelled(claim: Claim) -> None:
     lives.ended(claim, Status.CANCELLED)
+
+
+@pytest.mark.parametrize(
+    ("setting", "status", "code"),
+    [("streams_of_project", 429, "rate_limited"), ("streams", 503, "unavailable")],
+)
+def test_so_many_streams_are_open_at_once_and_no_more(
+    serve: Serve,
+    team: Team,
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    status: int,
+    code: str,
+) -> None:
+    path = post_job(client)["links"]["events"]
+    headers = {**team.headers, "Accept": "text/event-stream"}
+    with (
+        lives.changed_settings(monkeypatch, **{setting: "1"}),
+        serve() as url,
+        httpx.Client(base_url=url, headers=headers, timeout=10) as watcher,
+    ):
+        with watcher.stream("GET", path) as first:
+            lines = first.iter_lines()
+            assert next(lines) == "retry: 3000"
+            refused = watcher.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (status, code)
+            assert int(refused.headers["Retry-After"]) > 0
+            assert watcher.get(path, headers={"Accept": "application/json"}).status_code == 200
+        opened = 0
+        while opened != 200:
+            with watcher.stream("GET", path) as again:
+                opened = again.status_code

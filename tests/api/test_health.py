@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from fastapi.testclient import TestClient
@@ -16,6 +17,17 @@ def test_a_service_with_everything_at_hand_is_ready(anonymous: TestClient) -> No
         "status": "ok",
         "checks": {"database": "ok", "redis": "ok", "object_store": "ok"},
     }
+
+
+def test_programs_that_read_find_the_documentation(client: TestClient) -> None:
+    answer = client.get("/llms.txt")
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.text.startswith("# VADER\n\n> ")
+    links = re.findall(r"\]\((http[^)]+)\)", answer.text)
+    assert f"{client.base_url}/openapi.json" in links
+    for link in links:
+        assert client.get(link).status_code == 200, link
+    assert "/v1/jobs/dry-run" in client.get("/openapi.json").json()["paths"]
 
 
 def test_what_is_away_is_named(settings: Settings, tmp_path: Path, monkeypatch: object) -> None:

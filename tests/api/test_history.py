@@ -7,13 +7,13 @@ import math
 import pytest
 from fastapi.testclient import TestClient
 
-from domain import db, metrics
+from domain import api_keys, db, metrics
 from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.store import ObjectStore
 from tests import lives, trainer_lines
 from tests.api import outputs
-from tests.api.teams import post_job
+from tests.api.teams import Team, post_job
 
 
 @pytest.fixture
@@ -184,6 +184,25 @@ def test_samples_come_in_pairs_and_can_be_narrowed(
     assert client.get(succeeded["samples"], params={"step": 7}).json()["data"] == []
     narrowed = client.get(succeeded["samples"], params={"prompt_id": "p_1", "step": 20})
     assert len(narrowed.json()["data"]) == 2
+
+
+def test_videos_are_for_those_who_may_read_files_and_while_they_are_there(
+    client: TestClient, team: Team, succeeded: dict[str, str]
+) -> None:
+    with db.transaction() as session:
+        _, token = api_keys.create(
+            session, project_id=team.project_id, name="sees", scopes=["jobs:read"]
+        )
+    onlooker = {"Authorization": f"Bearer {token}"}
+    rows = client.get(succeeded["samples"], headers=onlooker).json()["data"]
+    assert [(row["role"], row["url"], row["url_expires_at"]) for row in rows] == [
+        ("base", None, None),
+        ("adapter", None, None),
+    ]
+    assert all(row["url"] for row in client.get(succeeded["samples"]).json()["data"])
+    assert client.delete(succeeded["self"]).status_code == 200
+    gone = client.get(succeeded["samples"])
+    assert (gone.status_code, gone.json()["code"]) == (410, "artifact_expired")
 
 
 def test_a_new_job_has_left_nothing_yet(client: TestClient) -> None:

@@ -66,9 +66,32 @@ def test_a_tag_that_is_not_of_this_job_matches_nothing(client: TestClient, tag: 
 def test_a_change_needs_if_match(client: TestClient) -> None:
     job = post_job(client)
     answer = client.patch(job["links"]["self"], json={"name": "new"})
-    assert answer.status_code == 422
-    fault = answer.json()["errors"][0]
-    assert (fault["parameter"], fault["location"]) == ("If-Match", "header")
+    assert (answer.status_code, answer.json()["code"]) == (428, "precondition_required")
+    assert client.get(job["links"]["self"]).json()["name"] == job["name"]
+
+
+def test_the_audit_log_keeps_what_changed_and_not_what_was_sent(client: TestClient) -> None:
+    job = post_job(client, labels={"team": "ads"})
+    patched(client, job, "*", labels={"stage": "a long value"}, budget={"max_gpu_seconds": 9})
+    patched(client, job, "*", labels={f"none-{number}": None for number in range(100)})
+    params = {"action": "job.patch", "target": job["id"]}
+    entries = client.get("/v1/audit-log", params=params).json()["data"]
+    ceiling = {"ceiling": "max_gpu_seconds", "from": None, "to": 9}
+    assert [entry["details"] for entry in entries] == [
+        {"fields": [], "budget": []},
+        {"fields": ["labels"], "budget": [ceiling]},
+    ]
+
+
+def test_a_job_carries_at_most_fifty_labels_with_short_names(client: TestClient) -> None:
+    fifty = {f"label-{number}": "x" for number in range(50)}
+    job = post_job(client, labels=fifty)
+    more = patched(client, job, "*", labels={"one-more": "x"}, name="n")
+    assert [(f["pointer"], f["code"]) for f in more.json()["errors"]] == [("/labels", "too_long")]
+    long = patched(client, job, "*", labels={"n" * 65: "x"})
+    assert [f["pointer"] for f in long.json()["errors"]] == [f"/labels/{'n' * 65}"]
+    kept = patched(client, job, "*", labels={"one-more": "x", "label-0": None})
+    assert (kept.status_code, len(kept.json()["labels"])) == (200, 50)
 
 
 def test_every_fault_of_a_change_is_told(client: TestClient) -> None:

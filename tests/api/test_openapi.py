@@ -11,7 +11,15 @@ from domain.errors import DomainError
 from tests.api.teams import Team
 from vader_core.method_spec import SETTINGS
 
-KEYLESS = ("/livez", "/readyz", "/problems/{kind}", "/v1/objects/{key}", "/v1/invitations/accept")
+KEYLESS = (
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/llms.txt",
+    "/problems/{kind}",
+    "/v1/objects/{key}",
+    "/v1/invitations/accept",
+)
 # They change nothing, or are for those who have no project yet.
 WITHOUT_IDEMPOTENCY_KEY = (
     *("/v1/sessions", "/v1/invitations/accept"),

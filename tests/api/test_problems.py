@@ -62,6 +62,12 @@ def test_a_body_that_is_no_strict_json_is_told_so(client: TestClient) -> None:
         problem_of(client.post("/v1/jobs", content=body, headers=headers), 400, "malformed_json")
 
 
+def test_the_kind_of_invalid_input_is_about_bodies_and_parameters(client: TestClient) -> None:
+    meaning = client.get("/problems/validation-failed").json()["meaning"]
+    assert "body" in meaning
+    assert "parameter" in meaning
+
+
 def test_bodies_of_other_media_types_are_refused(client: TestClient) -> None:
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "application/jsonl", ""):
         headers = {**new_key(), "Content-Type": media_type}

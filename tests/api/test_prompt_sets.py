@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.teams import new_key, post_job
+from domain import db, quotas
+from tests.api.teams import Team, new_key, post_job
 from tests.factories import document
 
 PATH = "/v1/prompt-sets"
@@ -294,3 +295,29 @@ def test_a_job_keeps_to_the_version_that_it_was_made_with(client: TestClient) ->
     stored(client, prompts[1:])
     shown = client.get(by_name["links"]["self"]).json()
     assert shown["resolved_spec"]["prompts"]["prompt_set"] == pinned[1]
+
+
+def test_a_version_is_deleted_once_no_open_job_needs_it(client: TestClient) -> None:
+    made = stored(client, document()["prompts"]["inline"]).json()
+    path = f"{PATH}/{made['id']}"
+    job = post_job(client, prompts={"prompt_set": made["id"]})
+    refused = client.delete(path)
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    assert refused.json()["used_by"] == [job["id"]]
+    client.post(job["links"]["cancel"], headers=new_key())
+    assert [client.delete(path).status_code for _ in range(2)] == [204, 204]
+    for gone in (client.get(path), client.get(made["prompts_url"])):
+        assert (gone.status_code, gone.json()["code"]) == (410, "artifact_expired")
+    assert client.get(PATH).json()["data"] == []
+    again = client.post(
+        "/v1/jobs", json=document(prompts={"prompt_set": made["id"]}), headers=new_key()
+    )
+    assert again.json()["errors"][0]["pointer"] == "/prompts/prompt_set"
+
+
+def test_full_storage_refuses_more_prompt_sets(client: TestClient, team: Team) -> None:
+    assert stored(client).status_code == 201
+    with db.transaction() as session:
+        quotas.set_limits(session, team.project_id, storage_bytes=10)
+    refused = stored(client)
+    assert (refused.status_code, refused.json()["quota"]) == (403, "storage_bytes")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
+from pydantic import JsonValue
 
 from api.app import create_app
+from api.documents import checked
+from api.routes import sessions
 from domain.settings import Settings
 from tests import lives
 from tests.api.teams import Team, new_key
@@ -77,8 +84,17 @@ def test_the_cookie_is_for_the_browser_alone(
         lives.changed_settings(monkeypatch, **production),
         TestClient(create_app(), base_url="https://vader.example") as abroad,
     ):
-        secure = sign_in(abroad)
-    assert secure["secure"] is True
+        body = {"email": "ada@example.com", "password": PASSWORD}
+        answer = abroad.post("/v1/sessions", json=body)
+        secure = SimpleCookie(answer.headers["Set-Cookie"])["__Host-vader_session"]
+        assert (secure["secure"], secure["path"], secure["domain"]) == (True, "/", "")
+        abroad.cookies.clear()
+        for name, status in (("vader_session", 401), ("__Host-vader_session", 200)):
+            asked = {"Cookie": f"{name}={secure.value}", **OWN_PAGE}
+            assert abroad.get("/v1/me", headers=asked).status_code == status
+        gone = abroad.delete("/v1/sessions/current", headers=asked)
+        ended = SimpleCookie(gone.headers["Set-Cookie"])["__Host-vader_session"]
+        assert (ended["max-age"], ended["secure"]) == ("0", True)
 
 
 def test_sign_in_tells_nobody_what_was_wrong(client: TestClient) -> None:
@@ -182,6 +198,7 @@ def test_an_invitation_is_shown_once_and_can_be_renewed(client: TestClient) -> N
         ("invitations/accept", {"token": "t", "password": "short"}, "/password"),
         ("invitations/accept", {"token": "t", "password": "x" * 257}, "/password"),
         ("sessions", {"email": "a@example.com"}, "/password"),
+        ("sessions", {"email": [0, 0], "password": "p"}, "/email"),
     ],
 )
 def test_faulty_wishes_are_told_so(
@@ -190,3 +207,58 @@ def test_faulty_wishes_are_told_so(
     answer = client.post(f"/v1/{path}", json=body, headers=new_key())
     assert answer.status_code == 422
     assert [fault["pointer"] for fault in answer.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("path", ["sessions", "invitations/accept"])
+def test_who_has_no_credential_sends_little(client: TestClient, path: str) -> None:
+    body = {"email": [0] * 8192, "password": "p", "token": "t"}
+    answer = client.post(f"/v1/{path}", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("path", ["sessions", "invitations/accept"])
+def test_no_body_is_checked_on_the_event_loop(
+    client: TestClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def noted(document: JsonValue, model: type[Any]) -> Any:
+        threads.append(threading.current_thread().name)
+        return checked(document, model)
+
+    monkeypatch.setattr(sessions, "checked", noted)
+    assert client.post(f"/v1/{path}", json={}).status_code == 422
+    assert [name for name in threads if "worker" in name.lower()] == threads != []
+
+
+def test_a_member_takes_along_the_keys_that_he_made(client: TestClient) -> None:
+    member_id = join(client, role="admin")
+    cookie = {"Cookie": f"vader_session={sign_in(client).value}", "Authorization": ""}
+    body = {"name": "ci", "scopes": ["jobs:read"]}
+    made = client.post(
+        "/v1/api-keys", json=body, headers={**cookie, **OWN_PAGE, **new_key()}
+    ).json()
+    headers = {"Authorization": f"Bearer {made['api_key']}"}
+    assert client.get("/v1/jobs", headers=headers).status_code == 200
+    assert client.delete(f"/v1/members/{member_id}").status_code == 204
+    assert client.get("/v1/jobs", headers=headers).status_code == 401
+    [entry] = client.get("/v1/audit-log", params={"action": "member.remove"}).json()["data"]
+    assert entry["details"] == {"api_keys": [made["id"]]}
+
+
+@pytest.mark.parametrize(("trusted", "address"), [("", "127.0.0.1"), ("127.0.0.0/8", "192.0.2.7")])
+def test_the_address_is_what_a_trusted_proxy_says(
+    serve: Callable[[], AbstractContextManager[str]],
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    trusted: str,
+    address: str,
+) -> None:
+    join(client)
+    body = {"email": "ada@example.com", "password": PASSWORD}
+    with lives.changed_settings(monkeypatch, trusted_proxies=trusted), serve() as url:
+        asked = httpx.post(
+            f"{url}/v1/sessions", json=body, headers={"X-Forwarded-For": "198.51.100.1, 192.0.2.7"}
+        )
+    assert asked.status_code == 201
+    assert asked.json()["address"] == address

@@ -7,15 +7,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.store import ObjectStore
 from tests import lives, trainer_lines
 from tests.api import outputs
+from tests.api.successions import FOR_GOOD, PASSING, act, checkpoints, failed, made, pointers
 from tests.api.teams import Team, new_key, post_job
-
-FOR_GOOD = JobError(code="diverged", message="It diverged.", fault="user", retryable=False)
-PASSING = JobError(code="worker_lost", message="The worker fell silent.")
 
 
 @pytest.fixture
@@ -25,41 +22,6 @@ def job(client: TestClient, store: ObjectStore) -> dict[str, Any]:
     outputs.succeed(store)
     body: dict[str, Any] = client.get(path).json()
     return body
-
-
-def failed(client: TestClient, error: JobError, *, checkpoints: tuple[int, ...] = ()) -> Any:
-    asked = post_job(client)
-    claim = outputs.start()
-    lives.told(claim, *(trainer_lines.step(number) for number in range(1, 13)))
-    lives.checkpointed(claim, checkpoints)
-    lives.ended(claim, Status.FAILED, error=error)
-    return client.get(asked["links"]["self"]).json()
-
-
-def act(client: TestClient, job: dict[str, Any], action: str, body: Any = None) -> Any:
-    return client.post(f"/v1/jobs/{job['id']}/{action}", json=body, headers=new_key())
-
-
-def made(client: TestClient, job: dict[str, Any], action: str, body: Any = None) -> dict[str, Any]:
-    answer = act(client, job, action, body)
-    assert answer.status_code == 202, answer.text
-    shown: dict[str, Any] = answer.json()
-    assert answer.headers["Location"] == shown["links"]["self"]
-    assert (shown["status"], shown["parent_job_id"], shown["parent_kind"]) == (
-        *("queued", job["id"]),
-        action,
-    )
-    return shown
-
-
-def pointers(answer: Any) -> dict[str, str]:
-    assert answer.status_code == 422, answer.text
-    return {fault["pointer"]: fault["code"] for fault in answer.json()["errors"]}
-
-
-def checkpoints(client: TestClient, job: dict[str, Any]) -> dict[int, str]:
-    rows = client.get(job["links"]["checkpoints"]).json()["data"]
-    return {row["step"]: row["id"] for row in rows}
 
 
 def test_a_retry_goes_on_from_the_newest_checkpoint(client: TestClient) -> None:
@@ -328,3 +290,45 @@ def test_a_retry_has_the_budget_as_it_was_last(client: TestClient) -> None:
     assert (new["budget"]["steps"]["limit"], new["budget"]["gpu_seconds"]["limit"]) == (30, 90.0)
     # Over these the learning rate's schedule reaches.
     assert new["resolved_spec"]["budget"]["max_steps"] == 20
+
+
+def test_an_extension_is_bound_by_what_its_maker_expects(
+    client: TestClient, job: dict[str, Any]
+) -> None:
+    asked = {"add_budget": {"max_steps": 5}, "expect": {"spec_hash": "sha256:" + "0" * 64}}
+    refused = act(client, job, "extend", asked)
+    assert (refused.status_code, refused.json()["code"]) == (409, "spec_hash_mismatch")
+    right = {"spec_hash": refused.json()["actual_spec_hash"]}
+    assert (
+        made(client, job, "extend", {**asked, "expect": right})["spec_hash"] == right["spec_hash"]
+    )
+
+
+def test_an_extension_says_who_is_told_or_keeps_to_those_of_the_first(
+    client: TestClient, store: ObjectStore
+) -> None:
+    told = {"events": ["job.failed"]}
+    path = post_job(client, notify=told)["links"]["self"]
+    outputs.succeed(store)
+    first = client.get(path).json()
+    more = {"add_budget": {"max_steps": 5}}
+    assert made(client, first, "extend", more)["notify"] == first["notify"]
+    others = {"events": ["job.succeeded"]}
+    assert made(client, first, "extend", {**more, "notify": others})["notify"] == others
+    wrong = {**more, "notify": {"events": ["nothing"]}, "expect": {"max_estimated_cost": {}}}
+    assert set(pointers(act(client, first, "extend", wrong))) >= {
+        "/expect/max_estimated_cost/amount"
+    }
+    unknown = {**more, "notify": {"webhook_endpoints": ["we_1"]}}
+    assert set(pointers(act(client, first, "extend", unknown))) == {"/notify/webhook_endpoints/0"}
+
+
+def test_what_stands_beside_overrides_is_no_override(
+    client: TestClient, job: dict[str, Any]
+) -> None:
+    overrides = {"expect": {}, "notify": {"events": ["job.failed"]}, "template": "t"}
+    asked = {"add_budget": {"max_steps": 5}, "overrides": {**overrides, "overrides": {}}}
+    answer = act(client, job, "extend", asked)
+    assert pointers(answer) == {
+        f"/overrides/{name}": "not_overridden" for name in (*overrides, "overrides")
+    }

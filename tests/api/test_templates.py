@@ -143,7 +143,19 @@ def test_a_patch_of_what_somebody_else_has_changed_is_refused(client: TestClient
     third = change(client, made["id"], {"spec": {"seed": 2}}, first.headers["ETag"])
     assert third.json()["version"] == 3
     blind = client.patch(path, json={"spec": {"seed": 2}})
-    assert blind.json()["errors"][0]["parameter"] == "If-Match"
+    assert (blind.status_code, blind.json()["code"]) == (428, "precondition_required")
+
+
+def test_labels_of_a_template_are_bound_as_those_of_jobs(client: TestClient) -> None:
+    labels = {"n" * 65: "x", **{f"label-{number}": "x" for number in range(50)}}
+    answer = client.post(
+        "/v1/job-templates",
+        json={"name": "many", "spec": {"labels": labels}},
+        headers=new_key(),
+    )
+    assert answer.status_code == 422
+    pointers = {fault["pointer"] for fault in answer.json()["errors"]}
+    assert f"/spec/labels/{'n' * 65}" in pointers
 
 
 def test_a_job_is_made_of_a_template_and_its_overrides(client: TestClient) -> None:

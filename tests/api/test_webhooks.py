@@ -94,6 +94,8 @@ def test_a_change_names_the_state_that_it_is_of(client: TestClient) -> None:
     assert (changed.json()["url"], changed.headers["ETag"]) == (URL, '"2"')
     stale = client.patch(path(made), json={"enabled": False}, headers={"If-Match": '"1"'})
     assert (stale.status_code, stale.json()["code"]) == (412, "etag_mismatch")
+    blind = client.patch(path(made), json={"enabled": False})
+    assert (blind.status_code, blind.json()["code"]) == (428, "precondition_required")
     off = change(client, made, enabled=False, event_types=None)
     assert (off.json()["enabled"], off.json()["disabled_reason"]) == (False, "requested")
     assert off.json()["event_types"] is None
@@ -101,7 +103,7 @@ def test_a_change_names_the_state_that_it_is_of(client: TestClient) -> None:
     assert [fault["pointer"] for fault in wrong.json()["errors"]] == ["/url", "/event_types/0"]
     for nothing in ({"url": ""}, {"enabled": None}, {"description": None}):
         assert change(client, made, **nothing).status_code == 422
-    assert client.patch(path(made), json={"enabled": True}).status_code == 422
+    assert client.patch(path(made), json={"enabled": True}).status_code == 428
 
 
 def test_a_deleted_endpoint_is_gone_with_its_deliveries(client: TestClient) -> None:

@@ -27,6 +27,8 @@ _VERBS = {
 EXCEPTIONS = {
     "GET /livez": "load balancers ask it",
     "GET /readyz": "load balancers ask it",
+    "GET /metrics": "Prometheus asks it",
+    "GET /llms.txt": "for programs that read",
     "GET /problems/{}": "what a problem's type links to",
     "GET /v1/objects/{}": "signed links lead there; downloads follow them",
     "POST /v1/invitations/accept": "members, in a browser",

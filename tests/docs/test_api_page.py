@@ -99,7 +99,11 @@ def test_the_rate_limits_are_those_of_the_settings() -> None:
     names = {
         "default": "rate_limit_requests",
         "create": "rate_limit_creates",
+        "project": "rate_limit_project",
         "login": "rate_limit_logins",
+        "login-email": "rate_limit_logins_email",
+        "login-address": "rate_limit_logins_address",
+        "failures": "rate_limit_failures",
     }
     shown = {named(row[0])[0]: int(row[2]) for row in rows("policy")}
     assert shown == {name: default(setting) for name, setting in names.items()}
@@ -125,6 +129,9 @@ def test_a_webhook_is_retried_as_the_page_says() -> None:
         ("has at most {} endpoints", lambda: webhooks.MAX_ENDPOINTS),
         ("deliveries are kept for {} days", lambda: default("webhook_keep_days")),
         ("for at least {} days", lambda: default("idempotency_keep_days")),
+        ("A project has at most {} keys", lambda: api_keys.MAX_ACTIVE),
+        ("at most {} streams open", lambda: default("streams_of_project")),
+        ("and {} of all projects", lambda: default("streams")),
         ("After {} failed or lost attempts", lambda: default("max_attempts")),
         ("`url_expires_at`, {} minutes by default", lambda: default("link_ttl_s") / 60),  # type: ignore[operator]
     ],

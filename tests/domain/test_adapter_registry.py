@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+import threading
+from uuid import UUID, uuid4
 
 import pytest
 
-from domain import adapter_registry, artifacts, db, promotion
+from domain import adapter_registry, artifacts, db, job_deletion, promotion
 from domain.adapter_registry import Condition
 from domain.errors import ArtifactExpired, EtagMismatch, NotFound
 from domain.ids import to_public
+from domain.job_status import Status
 from domain.tables import Adapter, Job
-from tests import factories, lives
+from tests import factories, lives, locks
+from tests.worker.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -93,16 +96,74 @@ def test_the_files_of_a_deleted_job_are_gone() -> None:
         point(made, "production")
 
 
-def test_an_alias_that_was_removed_is_not_moved_by_its_old_tag() -> None:
-    made = adapter()
+@pytest.mark.parametrize("made_again", [False, True])
+def test_an_alias_that_was_removed_is_not_moved_by_its_old_tag(made_again: bool) -> None:
+    made, other = adapter(), uuid4()
     point(made, "production")
     with db.transaction() as session:
-        adapter_registry.unpoint(
-            session,
-            project_id=made.project_id,
-            name="production",
-            adapter_id=made.id,
-            condition=Condition(version=1),
+        old = adapter_registry.alias(session, project_id=made.project_id, name="production")
+        condition = Condition(tag=adapter_registry.tag_of(old))
+        where = {"project_id": made.project_id, "name": "production", "adapter_id": made.id}
+        adapter_registry.unpoint(session, **where, condition=condition)
+    if made_again:
+        point(made, "production")
+    with db.transaction() as session:
+        kept = {column: getattr(made, column) for column in ("prefix", "files", "size_bytes")}
+        checkpoint = artifacts.checkpoints(session, job_id=made.job_id)[0]
+        session.add(
+            Adapter(
+                id=other,
+                project_id=made.project_id,
+                job_id=made.job_id,
+                kind="promoted",
+                checkpoint_id=checkpoint.id,
+                attempt=1,
+                step=checkpoint.step,
+                **kept,
+            )
         )
-    with pytest.raises(EtagMismatch):
-        point(made, "production", Condition(version=1))
+    moved = {"project_id": made.project_id, "name": "production", "adapter_id": other}
+    with db.transaction() as session, pytest.raises(EtagMismatch):
+        adapter_registry.point(session, **moved, condition=condition)
+
+
+@pytest.mark.parametrize("keep_adapter", [True, False])
+def test_a_cancel_while_finalizing_keeps_the_adapter_only_where_it_is_wanted(
+    keep_adapter: bool,
+) -> None:
+    claim = lives.finalizing()
+    adapter_id = lives.now(claim.job_id).adapter_id
+    lives.cancel(claim.job_id, keep_adapter=keep_adapter)
+    job = lives.ended(claim, Status.CANCELLED)
+    assert job.adapter_id == (adapter_id if keep_adapter else None)
+    with db.read() as session:
+        assert (artifacts.adapter_of(session, job_id=job.id) is not None) == keep_adapter
+
+
+def test_an_unwanted_adapter_that_an_alias_points_at_stays() -> None:
+    claim = lives.finalizing()
+    with db.read() as session:
+        made = artifacts.adapter_of(session, job_id=claim.job_id)
+    assert made is not None
+    point(made, "production")
+    lives.cancel(claim.job_id, keep_adapter=False)
+    assert lives.ended(claim, Status.CANCELLED).adapter_id == made.id
+
+
+def test_an_adapter_is_not_held_when_its_job_was_deleted_while_that_was_waited_for() -> None:
+    made = adapter()
+    refused: list[ArtifactExpired] = []
+
+    def hold() -> None:
+        reference = to_public("ad", made.id)
+        with db.transaction() as session, pytest.raises(ArtifactExpired) as error:
+            adapter_registry.held(session, project_id=made.project_id, reference=reference)
+        refused.append(error.value)
+
+    thread = threading.Thread(target=hold)
+    with db.transaction() as session:
+        job_deletion.delete(session, project_id=made.project_id, job_id=made.job_id)
+        thread.start()
+        wait_until(locks.somebody_waits, within_s=20)
+    thread.join()
+    assert refused

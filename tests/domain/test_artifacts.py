@@ -161,3 +161,59 @@ def test_a_checkpoint_that_a_waiting_job_starts_from_is_not_given_up() -> None:
     assert [old.prefix for old in given_up] == [f"{prefix}/checkpoints/step-000020"]
     lives.cancel(waiting.id)
     assert [old.prefix for old in lives.pruned(claim, keep_last=1)] == [oldest.prefix]
+
+
+def test_a_checkpoint_that_is_set_aside_is_kept_in_place_of_no_other_and_becomes_no_adapter() -> (
+    None
+):
+    first = lives.training()
+    lives.checkpointed(first, [10, 20])
+    with db.transaction() as session:
+        lives.claims.release(session, **holder(first), reason="drained")
+    second = lives.claimed()
+    version = lives.now(second.job_id).version
+    with db.transaction() as session:
+        for step in (20, 10):
+            artifacts.set_aside(session, **holder(second), step=step, message="It is broken.")
+    assert lives.now(second.job_id).version > version
+    lives.checkpointed(second, [5])
+    assert lives.pruned(second, keep_last=1) == []
+    lives.asked_to_pause(second.job_id)
+    lives.paused(second)
+    job = lives.cancel(second.job_id)
+    with db.read() as session:
+        adapter = artifacts.adapter_of(session, job_id=job.id)
+        warnings = events.list_after(session, job_id=job.id, types=["job.warning"])
+    assert adapter is not None
+    assert adapter.step == 5
+    assert [event.step for event in warnings] == [20, 10]
+
+
+def test_what_a_job_shows_changes_when_a_checkpoint_is_given_up() -> None:
+    claim = lives.training()
+    lives.checkpointed(claim, [10, 20])
+    version = lives.now(claim.job_id).version
+    lives.pruned(claim, keep_last=2)
+    assert lives.now(claim.job_id).version == version
+    lives.pruned(claim, keep_last=1)
+    assert lives.now(claim.job_id).version == version + 1
+
+
+def test_a_checkpoint_before_the_first_step_becomes_no_adapter() -> None:
+    claim = lives.training()
+    lives.checkpointed(claim, [0])
+    lives.asked_to_pause(claim.job_id)
+    lives.paused(claim)
+    assert lives.cancel(claim.job_id).adapter_id is None
+
+
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_the_best_checkpoint_is_kept_besides_the_last(keep_best: bool) -> None:
+    claim = lives.training()
+    lives.checkpointed(claim, [10, 20, 30, 40])
+    for step, reward in ((10, 0.6), (20, 0.9), (30, 0.7)):
+        lives.told(claim, trainer_lines.evaluation(kind="periodic", step=step, reward=reward))
+    with db.transaction() as session:
+        artifacts.prune_checkpoints(session, **holder(claim), keep_last=1, keep_best=keep_best)
+    kept = [row.step for row in checkpoints(claim) if row.expired_at is None]
+    assert kept == ([40, 20] if keep_best else [40])

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from domain import artifacts, claims, db, events, jobs, progress, quotas
+from domain import artifacts, claims, db, events, jobs, progress, quotas, usage
 from domain.callers import Origin
 from domain.errors import InvalidTransition, StaleAttempt
-from domain.ids import to_public
+from domain.ids import new_id, to_public
 from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.tables import Attempt, Event, Job
@@ -102,8 +102,62 @@ def test_a_claim_carries_the_prompts_of_a_stored_set() -> None:
     assert claim.spec.prompts.prompt_set is None
 
 
+def test_priority_sets_the_order_within_a_project_and_never_before_others() -> None:
+    with db.transaction() as session:
+        pushy, modest = factories.project(session), factories.project(session)
+        urgent = [factories.job(session, pushy.id, priority="high") for _ in range(3)]
+    with db.transaction() as session:
+        usual = factories.job(session, modest.id)
+        low = factories.job(session, modest.id, priority="low")
+        high = factories.job(session, modest.id, priority="high")
+    order = [lives.claimed().job_id for _ in range(6)]
+    assert order == [urgent[0].id, high.id, urgent[1].id, usual.id, urgent[2].id, low.id]
+
+
+def test_no_job_may_use_more_than_its_project_has_left_this_month() -> None:
+    job = lives.waiting(budget={"max_steps": 20, "max_gpu_seconds": 500})
+    rich = lives.waiting(budget={"max_steps": 20})
+    with db.transaction() as session:
+        quotas.set_limits(session, job.project_id, gpu_seconds_a_month=100)
+        quotas.set_limits(session, rich.project_id, gpu_seconds_a_month=10**6)
+        usage.add(
+            session,
+            project_id=job.project_id,
+            kind="generation",
+            subject_id=new_id(),
+            base_model="tiny-unet@1",
+            gpu_seconds=30,
+        )
+    claim = lives.claimed()
+    assert (claim.job_id, claim.budget.max_gpu_seconds) == (job.id, 70)
+    assert claim.spec.budget.max_gpu_seconds == 500
+    assert lives.claimed().budget.max_gpu_seconds == 10**6
+    # What it uses itself leaves its ceiling where it is; what others of the project use lowers it.
+    lives.told(claim, trainer_lines.started(), trainer_lines.step(1))
+    holder = {"job_id": claim.job_id, "attempt": claim.attempt}
+    with db.transaction() as session:
+        assert claims.heartbeat(session, **holder).budget.max_gpu_seconds == 70
+        usage.add(
+            session,
+            project_id=job.project_id,
+            kind="scoring",
+            subject_id=new_id(),
+            base_model="tiny-unet@1",
+            gpu_seconds=50,
+        )
+    with db.read() as session:
+        assert claims.wishes(session, **holder).budget.max_gpu_seconds == 20
+    lives.patched(job.id, budget={"max_gpu_seconds": 15})
+    with db.read() as session:
+        assert claims.wishes(session, **holder).budget.max_gpu_seconds == 15
+
+
 def test_priority_comes_before_age() -> None:
-    low, normal, high = (lives.waiting(priority=p) for p in ("low", "normal", "high"))
+    with db.transaction() as session:
+        project = factories.project(session)
+        low, normal, high = (
+            factories.job(session, project.id, priority=p) for p in ("low", "normal", "high")
+        )
     assert [lives.claimed().job_id for _ in range(3)] == [high.id, normal.id, low.id]
 
 

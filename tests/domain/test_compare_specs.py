@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.compare_specs import differences, incomparable
+from domain.compare_specs import differences, incomparable, same_prompts
 from tests import factories
 
 
@@ -58,3 +58,29 @@ def test_a_reward_of_the_sum_is_the_same_whatever_its_weight_and_not_in_another_
     assert [remark.code for remark in incomparable([one, newer], by_reward)] == [
         "different_rewards"
     ]
+
+
+def test_training_prompts_count_for_what_is_measured_in_training() -> None:
+    def of(*texts: str, **changes: Any) -> dict[str, Any]:
+        kept = [{"prompt": "a red square", "target": "moving up", "heldout": True}]
+        inline = [{"prompt": text, "target": "moving left", "heldout": False} for text in texts]
+        return spec(prompts={"inline": [*inline, *kept], **changes})
+
+    one, two, turned = of("a cat", "a dog"), of("a cat", "a cow"), of("a dog", "a cat")
+    for key in ("reward", "reward.tiny-action", "loss"):
+        assert [found.code for found in incomparable([one, two], key)] == [
+            "different_training_prompts"
+        ]
+    assert incomparable([one, two], "heldout_reward") == []
+    assert incomparable([one, two], "seconds") == []
+    assert incomparable([one, turned], "reward") == []
+    assert same_prompts([one, two], "heldout")
+
+
+def test_stored_prompts_are_the_same_by_version_and_fraction() -> None:
+    def of(prompt_set: str, fraction: float = 0.2) -> dict[str, Any]:
+        return {**spec(), "prompts": {"prompt_set": prompt_set, "heldout_fraction": fraction}}
+
+    assert same_prompts([of("ps_1@v1"), of("ps_1@v1")], "heldout")
+    assert not same_prompts([of("ps_1@v1"), of("ps_1@v2")], "heldout")
+    assert not same_prompts([of("ps_1@v1"), of("ps_1@v1", 0.3)], "training")

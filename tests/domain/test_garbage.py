@@ -132,3 +132,14 @@ def refuses_after(count: int, delete: object) -> object:
         delete(self, key)  # type: ignore[operator]
 
     return limited
+
+
+def test_the_list_of_an_adapters_files_stays_beside_it(store: ObjectStore) -> None:
+    claim = lives.finalizing()
+    put(store, prefix_of(claim), "manifest.json", "adapter/adapter_model.safetensors", "left.over")
+    lives.ended(claim, Status.SUCCEEDED)
+    assert garbage.sweep_objects(store) == 1
+    assert left(store, claim.job_id) == [
+        "attempts/1/adapter/adapter_model.safetensors",
+        "attempts/1/manifest.json",
+    ]

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from pydantic import JsonValue
+from sqlalchemy import text
 
-from domain import claims, db, events
+from domain import claims, db, events, sweep
 from domain.errors import EtagMismatch, InvalidTransition, ValidationFailed
 from domain.tables import Event, Job
 from tests import lives
@@ -85,7 +86,7 @@ def test_no_ceiling_can_be_set_below_what_is_spent(monkeypatch: pytest.MonkeyPat
                 "max_steps": 9,
                 "max_reward_queries": 79,
                 "max_gpu_seconds": 19.5,
-                "max_wall_clock_s": 1e-6,
+                "max_wall_clock_s": 1e-3,
                 "max_cost": {"amount": "1.99"},
             },
         )
@@ -122,7 +123,7 @@ def test_all_faults_are_told_at_once() -> None:
         "/labels/team": "string_type",
         "/priority": "literal_error",
         "/budget/max_steps": "below_spent",
-        "/budget/max_gpu_seconds": "greater_than",
+        "/budget/max_gpu_seconds": "greater_than_equal",
         "/budget/max_reward_querys": "unknown_field",
         "/budget/deadline_at": "in_the_past",
         "/budget/max_cost/currency": "not_in_set",
@@ -195,6 +196,22 @@ def test_the_time_in_the_queue_can_be_prolonged_while_it_waits() -> None:
     changed = lives.patched(job.id, budget={"max_queue_s": 3600})
     assert changed.queue_expires_at is not None
     assert (changed.queue_expires_at - job.queue_expires_at).total_seconds() == pytest.approx(3540)
+
+
+def test_the_time_in_the_queue_begins_anew_for_one_that_was_paused_before_it_began() -> None:
+    job = lives.waiting()
+    lives.asked_to_pause(job.id)
+    with db.transaction() as session:
+        ago = "clock_timestamp() - interval '3 days'"
+        session.execute(text(f"UPDATE jobs SET created_at = {ago}, queued_at = {ago}"))
+    assert lives.patched(job.id, budget={"max_queue_s": 3600}).budget["max_queue_s"] == 3600
+    resumed = lives.resumed(job.id)
+    assert resumed.queue_expires_at is not None
+    changed = lives.patched(job.id, budget={"max_queue_s": 7200})
+    assert changed.queue_expires_at is not None
+    waits_s = (changed.queue_expires_at - changed.queued_at).total_seconds()
+    assert waits_s == pytest.approx(7200)
+    assert sweep.run_once().failed == 0
 
 
 def test_a_deadline_that_has_passed_is_only_judged_when_it_is_given() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from domain import artifacts, db, log_text, logs
 from domain.claims import Claim
 from domain.errors import NotFound, StaleAttempt
+from domain.store_folder import FolderStore
+from domain.tables import Attempt
 from tests import lives, trainer_lines
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -85,6 +89,36 @@ def test_attempts_are_found_by_number_and_in_order(claim: Claim) -> None:
     assert newest is first
     assert none is None
     assert of_another is None
+
+
+class Counted(io.BytesIO):
+    """A stream that notes how many bytes are read."""
+
+    taken: ClassVar[int] = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        Counted.taken += len(found)
+        return found
+
+
+class Counting(FolderStore):
+    def open(self, key: str) -> BinaryIO:
+        with super().open(key) as stream:
+            return Counted(stream.read())
+
+
+def test_a_stored_log_is_followed_without_reading_it_again(tmp_path: Path) -> None:
+    store = Counting(tmp_path, public_url="http://vader.test", secret=b"secret")
+    text = b"".join(b"line %d\n" % number for number in range(40_000))
+    store.put_if_absent("logs/1", text, content_type="text/plain")
+    attempt = Attempt(log={"key": "logs/1", "size_bytes": len(text), "sha256": ""})
+    found = b""
+    while more := log_text.stored_from(store, attempt, len(found)):
+        assert more.endswith(b"\n")
+        found += more
+    assert found == text
+    assert Counted.taken < 1.01 * len(text)
 
 
 def halves(text: bytes) -> Iterator[bytes]:

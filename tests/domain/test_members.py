@@ -10,11 +10,12 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import select, update
 
-from domain import db, members, passwords, sessions
+from domain import api_keys, db, members, passwords, sessions
 from domain.access_tables import Member, MemberSession
 from domain.callers import Caller
 from domain.errors import (
     Conflict,
+    InvalidApiKey,
     InvalidCredentials,
     InvitationUnusable,
     NotFound,
@@ -241,3 +242,51 @@ def test_nobody_ends_a_session_of_somebody_else(project_id: UUID) -> None:
         where = {"project_id": project_id, "member_id": None, **wrong}
         with pytest.raises(NotFound), db.transaction() as session:
             sessions.end(session, **where, session_id=caller.session_id)  # type: ignore[arg-type]
+
+
+def test_a_password_finds_the_one_project_that_it_is_of(project_id: UUID) -> None:
+    """Somebody else's invitation, accepted under another password, keeps nobody out of his own project."""
+    with db.transaction() as session:
+        other = factories.project(session, "rivals").id
+    here = joined(project_id)
+    token = invited(other)
+    with db.transaction() as session:
+        there = members.accept(session, token=token, password="a phrase of the rivals").id
+    assert verified(signed_in()).member_id == here
+    with db.transaction() as session:
+        _, member, _ = sessions.sign_in(
+            session,
+            email="ada@example.com",
+            password="a phrase of the rivals",
+            project=None,
+            address=None,
+            user_agent=None,
+        )
+    assert member.id == there
+
+
+@pytest.mark.parametrize(
+    "token", ["", "vdr_session_", "vdr_session_" + "x" * 42, "vdr_session_" + "x" * 43 + "\n"]
+)
+def test_what_is_no_token_needs_no_look_up(token: str) -> None:
+    with pytest.raises(NotSignedIn):
+        sessions.require_form(token)
+
+
+def test_what_a_member_made_goes_with_him(project_id: UUID) -> None:
+    member_id = joined(project_id, role="admin")
+    ada = verified(signed_in())
+    with db.transaction() as session:
+        own = {"project_id": project_id, "name": "ci"}
+        theirs, _ = api_keys.create(session, **own)  # type: ignore[arg-type]
+        first, text = api_keys.create(session, **own, by=ada)  # type: ignore[arg-type]
+        session.flush()
+        by_key = api_keys.verify(session, text)
+        second, _ = api_keys.create(session, **own, by=by_key)  # type: ignore[arg-type]
+    with db.transaction() as session:
+        revoked = members.remove(session, project_id=project_id, member_id=member_id)
+        assert set(revoked) == {first.id, second.id}
+        assert api_keys.is_active(session, theirs.id)
+        assert not api_keys.is_active(session, second.id)
+    with pytest.raises(InvalidApiKey), db.transaction() as session:
+        api_keys.verify(session, text)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import JsonValue
 from sqlalchemy import text
 
 from domain import artifacts, claims, db, events, sweep
@@ -123,6 +124,43 @@ def test_at_a_ceiling_it_pauses_and_goes_on_only_after_that_is_raised() -> None:
     assert lives.patched(job.id, budget={"max_gpu_seconds": 60}).pause_reason == "budget_raised"
     assert lives.resumed(job.id).status == "queued"
     assert lives.claimed().budget.max_gpu_seconds == 60
+
+
+@pytest.mark.parametrize("change", [{"max_gpu_seconds": 300}, {"max_gpu_seconds": None}])
+def test_more_room_given_while_it_stops_at_its_ceiling_lets_it_go_on(
+    change: dict[str, JsonValue],
+) -> None:
+    claim = lives.training(budget=AT_CEILING)
+    lives.told(claim, trainer_lines.step(1))
+    lives.checkpointed(claim)
+    lives.patched(claim.job_id, budget=change)
+    job = lives.paused(claim, reason="gpu_seconds")
+    assert (job.status, job.pause_reason, job.preemptions) == ("queued", None, 0)
+    assert "job.budget_exhausted" not in event_types(job)
+    assert lives.claimed().budget.max_gpu_seconds == change["max_gpu_seconds"]
+
+
+def test_more_room_does_not_undo_a_pause_that_somebody_asked_for() -> None:
+    claim = lives.training(budget=AT_CEILING)
+    lives.asked_to_pause(claim.job_id)
+    lives.patched(claim.job_id, budget={"max_gpu_seconds": 300})
+    job = lives.paused(claim, reason="gpu_seconds")
+    assert (job.status, job.pause_reason) == ("paused", "requested")
+    assert lives.resumed(job.id).status == "queued"
+
+
+def test_a_lowered_ceiling_still_pauses_it() -> None:
+    claim = lives.training(budget=AT_CEILING)
+    lives.patched(claim.job_id, budget={"max_gpu_seconds": 20})
+    assert lives.paused(claim, reason="gpu_seconds").pause_reason == "gpu_seconds"
+
+
+def test_a_ceiling_at_which_it_paused_can_be_taken_away_and_set_again() -> None:
+    claim = lives.training(budget=AT_CEILING)
+    job = lives.paused(claim, reason="gpu_seconds")
+    assert lives.patched(job.id, budget={"max_gpu_seconds": None}).pause_reason == "budget_raised"
+    assert lives.patched(job.id, budget={"max_gpu_seconds": 99}).budget["max_gpu_seconds"] == 99
+    assert lives.resumed(job.id).status == "queued"
 
 
 def test_a_job_that_may_finish_at_its_ceiling_can_be_resumed_for_that() -> None:

@@ -90,12 +90,15 @@ def test_counters_never_fall_when_an_attempt_starts_from_an_older_checkpoint() -
     with db.transaction() as session:
         lives.claims.release(session, job_id=first.job_id, attempt=1, reason="drained")
     second = lives.claimed()
-    again = step(6, gpu_seconds=22.0, reward=0.5)
+    assert (second.spent_reward_queries, second.spent_evaluation_queries) == (80, 4)
+    again = step(6, gpu_seconds=22.0, reward=0.5, repeated=lines.Repeated(reward_queries=40))
     job = lives.told(second, started(resumed_from=5), again)
-    assert (job.step, job.reward_queries, job.gpu_seconds) == (10, 80, 22)
+    assert (job.step, job.reward_queries, job.gpu_seconds) == (6, 88, 22)
     rewards = {point.step: point for point in points(second, "reward")}
-    assert sorted(rewards) == list(range(1, 11))
+    assert sorted(rewards) == list(range(1, 7))
     assert (rewards[6].value, rewards[6].attempt) == (0.5, 2)
+    # The axis has what led to the point, the counter what was spent.
+    assert [rewards[number].reward_queries for number in (5, 6)] == [40, 48]
     assert rewards[6].wall_s == pytest.approx(job.wall_clock_s + 12)
 
 

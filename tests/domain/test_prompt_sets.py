@@ -5,13 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy.orm import Session
 
-from domain import db, prompt_sets
-from domain.errors import NotFound
+from domain import db, jobs, prompt_sets
+from domain.callers import Origin
+from domain.errors import ArtifactExpired, InUse, NotFound
 from domain.ids import to_public
-from domain.tables import PromptSet
-from tests import factories
-from vader_core.spec import Prompt
+from domain.tables import Job, PromptSet
+from tests import factories, lives
+from vader_core.spec import Prompt, Prompts
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -109,3 +111,88 @@ def test_sets_are_listed_newest_first(project_id: UUID) -> None:
         )
     assert [row.id for row in [*first.items, *rest.items]] == made[::-1]
     assert rest.next_cursor is None
+
+
+def deleted(project_id: UUID, made: PromptSet) -> None:
+    with db.transaction() as session:
+        prompt_sets.delete(session, project_id=project_id, prompt_set_id=made.id)
+
+
+def job_of(session: Session, project_id: UUID, made: PromptSet) -> Job:
+    spec = factories.spec()
+    prompts = Prompts(prompt_set=prompt_sets.reference_to(made))
+    return jobs.create(
+        session,
+        spec=spec.model_copy(update={"prompts": prompts}),
+        asked_spec={},
+        origin=Origin(project_id=project_id, trace_id=""),
+    )
+
+
+def test_a_deleted_version_is_gone_and_its_number_is_not_given_again(project_id: UUID) -> None:
+    first, second = make(project_id), make(project_id)
+    deleted(project_id, second)
+    deleted(project_id, second)
+    for gone in (prompt_sets.reference_to(second), to_public("ps", second.id), "shapes@v2"):
+        assert loaded(project_id, gone) is None
+    assert loaded(project_id, "shapes") == PROMPTS
+    with db.read() as session:
+        listed = prompt_sets.list_sets(
+            session, project_id=project_id, name=None, cursor=None, limit=5
+        )
+        assert [row.id for row in listed.items] == [first.id]
+        left = session.get_one(PromptSet, second.id)
+        assert (left.items, left.size_bytes) == ([], 0)
+        with pytest.raises(ArtifactExpired):
+            prompt_sets.get(session, project_id=project_id, prompt_set_id=second.id)
+    assert make(project_id).version == 3
+
+
+def test_a_set_is_kept_while_a_job_that_is_not_over_needs_it(project_id: UUID) -> None:
+    made, other = make(project_id), make(project_id)
+    with db.transaction() as session:
+        job = job_of(session, project_id, made)
+    with pytest.raises(InUse) as refused:
+        deleted(project_id, made)
+    assert refused.value.extra == {"used_by": [to_public("job", job.id)]}
+    deleted(project_id, other)
+    lives.cancel(job.id)
+    deleted(project_id, made)
+    with pytest.raises(NotFound), db.transaction() as session:
+        prompt_sets.delete(session, project_id=uuid4(), prompt_set_id=made.id)
+
+
+def test_a_job_that_is_being_made_of_a_set_keeps_it_from_being_deleted(project_id: UUID) -> None:
+    made = make(project_id)
+    reference = prompt_sets.reference_to(made)
+    outcome: list[str] = []
+
+    def delete() -> None:
+        try:
+            deleted(project_id, made)
+            outcome.append("deleted")
+        except InUse:
+            outcome.append("in use")
+
+    with db.transaction() as session:
+        assert prompt_sets.find(session, project_id=project_id, reference=reference, hold=True)
+        other = threading.Thread(target=delete)
+        other.start()
+        job_of(session, project_id, made)
+        other.join(0.2)
+        assert outcome == []
+    other.join()
+    assert outcome == ["in use"]
+
+
+def test_a_job_whose_prompts_are_gone_fails_and_stops_no_other(project_id: UUID) -> None:
+    made = make(project_id)
+    with db.transaction() as session:
+        job = job_of(session, project_id, made)
+    with db.transaction() as session:
+        session.get_one(PromptSet, made.id).deleted_at = db.utc_now()
+    other = lives.waiting()
+    assert lives.claimed().job_id == other.id
+    failed = lives.now(job.id)
+    assert failed.error is not None
+    assert (failed.status, failed.error["code"]) == ("failed", "spec_unusable")

@@ -7,15 +7,17 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
-from domain import claims, db, quotas, usage
+from domain import claims, db, idempotency, job_deletion, promotion, prompt_sets, quotas, usage
 from domain.access_tables import UsageEntry
 from domain.errors import ProjectQuotaExhausted
 from domain.ids import new_id
+from domain.job_status import Status
 from domain.settings import Settings
 from domain.tables import Checkpoint, Job, Sample, Upload
-from tests import factories
+from tests import factories, lives
+from vader_core.spec import Prompt
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -229,6 +231,38 @@ def test_stored_bytes_come_and_go_with_the_rows(project_id: UUID) -> None:
     assert stored(project_id) == 0
 
 
+def test_adapters_made_of_a_checkpoint_count_once_and_when_it_is_given_up() -> None:
+    job = lives.training()
+    lives.checkpointed(job, (10, 20))
+    before = stored(job.project_id)
+    with db.read() as session:
+        kept = {row.step: row for row in session.scalars(select(Checkpoint))}
+    where = {"project_id": job.project_id, "job_id": job.job_id}
+    with db.transaction() as session:
+        adapter, _ = promotion.promote(session, **where, checkpoint_id=kept[20].id)
+    assert (adapter.size_bytes > 0, stored(job.project_id)) == (True, before)
+    # Its final adapter is that of the same checkpoint.
+    lives.cancel(job.job_id)
+    lives.ended(job, Status.CANCELLED)
+    assert stored(job.project_id) == before
+    with db.transaction() as session:
+        for row in kept.values():
+            session.get_one(Checkpoint, row.id).expired_at = db.utc_now()
+    assert stored(job.project_id) == adapter.size_bytes
+    with db.transaction() as session:
+        job_deletion.delete(session, **where)
+    assert stored(job.project_id) == 0
+
+
+def test_prompt_sets_are_stored_until_they_are_deleted(project_id: UUID) -> None:
+    with db.transaction() as session:
+        made = factories.prompt_set(session, project_id, [Prompt(prompt="a red circle")])
+    assert stored(project_id) == made.size_bytes > 0
+    with db.transaction() as session:
+        prompt_sets.delete(session, project_id=project_id, prompt_set_id=made.id)
+    assert stored(project_id) == 0
+
+
 def test_full_storage_refuses_uploads_and_jobs(project_id: UUID) -> None:
     limit(project_id, storage_bytes=0)
     assert refused(project_id).extra["quota"] == "storage_bytes"
@@ -254,3 +288,31 @@ def test_the_state_names_every_quota(project_id: UUID, settings: Settings) -> No
     assert (found["queued_jobs"].used, found["queued_jobs"].left) == (1, 999)
     assert found["running_jobs"].left is None
     assert found["running_jobs"].limit == settings.quota_running_jobs
+
+
+def test_a_claim_under_way_is_not_waited_for(project_id: UUID) -> None:
+    limit(project_id, running_jobs=5)
+    with db.transaction() as session:
+        for _ in range(2):
+            factories.job(session, project_id)
+    with db.transaction() as session:
+        assert quotas.has_room(session, project_id)
+        assert claimed() is None
+    assert claimed() is not None
+
+
+def test_a_project_without_limits_needs_no_turn(project_id: UUID) -> None:
+    with db.transaction() as one, db.transaction() as two:
+        assert quotas.has_room(one, project_id)
+        assert quotas.has_room(two, project_id)
+
+
+@pytest.mark.parametrize("key", ["quota claim", "quota create"])
+def test_no_idempotency_key_is_the_lock_of_a_quota(project_id: UUID, key: str) -> None:
+    limit(project_id, running_jobs=5)
+    with db.transaction() as client:
+        assert idempotency.begin(client, project_id=project_id, key=key, fingerprint="f") is None
+        with db.transaction() as session:
+            session.execute(text("SET LOCAL lock_timeout = '1s'"))
+            quotas.check_new_job(session, project_id)
+            assert quotas.has_room(session, project_id)

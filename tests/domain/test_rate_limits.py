@@ -137,3 +137,61 @@ def test_a_frozen_redis_is_waited_for_once_and_asked_again_later(
         await limiter.close()
 
     in_loop(test)
+
+
+def test_many_at_once_are_counted_once_each(redis_url: str) -> None:
+    async def test() -> None:
+        clock, many = Clock(), Policy("create", 40)
+        one, two = (RateLimiter(redis_url, clock=clock) for _ in range(2))
+        await asyncio.gather(*(one.count_exactly(many, "key") for _ in range(30)))
+        with redis.Redis.from_url(redis_url) as client:
+            assert client.get(f"rate:create:key:{int(clock.now // WINDOW_S)}") == b"30"
+        assert (await two.count_exactly(many, "key")).remaining == 9
+        await asyncio.gather(one.close(), two.close())
+
+    in_loop(test)
+
+
+def test_of_many_at_once_those_that_fit_pass(redis_url: str) -> None:
+    async def test() -> None:
+        clock = Clock()
+        one, two = (RateLimiter(redis_url, clock=clock) for _ in range(2))
+        await asyncio.gather(*(one.count_exactly(MINUTE, "key") for _ in range(7)))
+        asked = (two.count_exactly(MINUTE, "key") for _ in range(8))
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, RateLimited)]
+        assert (len(answers), len(refused)) == (8, 5)
+        await asyncio.gather(one.close(), two.close())
+
+    in_loop(test)
+
+
+def test_who_is_over_the_limit_can_be_refused_without_a_count(redis_url: str) -> None:
+    async def test() -> None:
+        limiter = RateLimiter(redis_url, clock=Clock())
+        for _ in range(10):
+            limiter.refuse_over(MINUTE, "key")
+            limiter.count(MINUTE, "key")
+        with pytest.raises(RateLimited):
+            limiter.refuse_over(MINUTE, "key")
+        await limiter.close()
+
+    in_loop(test)
+
+
+def test_windows_that_are_over_are_dropped_though_it_never_stops_ringing(redis_url: str) -> None:
+    async def test() -> None:
+        clock = Clock()
+        limiter = RateLimiter(redis_url, clock=clock)
+        for number in range(20):
+            limiter.count(MINUTE, f"key {number}")
+        clock.now += WINDOW_S
+
+        def rung_and_dropped() -> bool:
+            limiter._sync_now.set()
+            return not limiter._windows
+
+        await synced(limiter, until=rung_and_dropped)
+        await limiter.close()
+
+    in_loop(test)

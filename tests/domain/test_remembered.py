@@ -96,3 +96,16 @@ def test_a_revoked_key_is_forgotten_with_the_commit() -> None:
     assert remembered.remembered.get(token) is None
     with pytest.raises(InvalidApiKey):
         verified.verify(token)
+
+
+def test_what_was_good_before_is_known_until_it_fails() -> None:
+    clock = Clock()
+    known = Remembered(clock=clock)
+    assert not known.knows("token")
+    known.put("token", caller())
+    clock.now += 100 * KEPT_S
+    assert known.get("token") is None
+    assert known.knows("token")
+    known.drop("token")
+    known.drop("token")
+    assert not known.knows("token")

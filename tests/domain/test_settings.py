@@ -87,6 +87,16 @@ def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert any(line.startswith(f"VADER_{name}:") for line in told)
 
 
+@pytest.mark.parametrize("trusted", ["*", "proxy.example", "10.0.0.1/8", "10.0.0.0/8;10.1.0.1"])
+def test_a_proxy_is_trusted_by_address_or_network_alone(
+    monkeypatch: pytest.MonkeyPatch, trusted: str
+) -> None:
+    sound = "10.0.0.0/8, 192.0.2.1, 2001:db8::/32"
+    assert read(monkeypatch, {**GOOD, "VADER_TRUSTED_PROXIES": sound}).trusted_proxies == sound
+    told = faults(monkeypatch, {**GOOD, "VADER_TRUSTED_PROXIES": trusted})
+    assert told == ["VADER_TRUSTED_PROXIES: give addresses or networks, comma separated"]
+
+
 def test_a_worker_must_stop_before_its_lease_can_be_given_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

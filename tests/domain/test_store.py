@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -68,6 +68,25 @@ def test_a_stored_file_comes_back_byte_for_byte(
     store.download(KEY, tmp_path / "new" / "copy", sha256=SHA256)
     assert (tmp_path / "new" / "copy").read_bytes() == DATA
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["copy"]
+
+
+def test_a_link_to_s3_names_files_in_any_script(s3_settings: Settings) -> None:
+    """A header beyond Latin-1 is refused by S3."""
+    link = open_store(s3_settings).link(KEY, filename="видео 1.mp4", ttl_s=60)
+    [told] = parse_qs(urlsplit(link).query)["response-content-disposition"]
+    assert told.startswith('attachment; filename="_____ 1.mp4"; ')
+    assert told.isascii()
+    assert unquote(told.partition("filename*=UTF-8''")[2]) == "видео 1.mp4"
+
+
+def test_a_part_of_an_object_is_read(store: ObjectStore) -> None:
+    put(store, KEY, b"0123456789")
+    assert store.read(KEY, start=0, size=3) == b"012"
+    assert store.read(KEY, start=8, size=3) == b"89"
+    assert store.read(KEY, start=10, size=3) == b""
+    assert store.read(KEY, start=99, size=3) == b""
+    with pytest.raises(ArtifactExpired):
+        store.read("none", start=0, size=3)
 
 
 def test_a_file_whose_bytes_are_others_is_refused(
@@ -210,7 +229,8 @@ def test_a_presigned_link_downloads_the_object_under_its_name(s3_settings: Setti
     put(store, KEY, DATA, content_type="video/mp4")
     with urllib.request.urlopen(store.link(KEY, filename='a"b.mp4', ttl_s=60)) as answer:
         assert answer.read() == DATA
-        assert answer.headers["Content-Disposition"] == 'attachment; filename="a_b.mp4"'
+        told = answer.headers["Content-Disposition"]
+        assert told == "attachment; filename=\"a_b.mp4\"; filename*=UTF-8''a%22b.mp4"
         assert answer.headers["Content-Type"] == "video/mp4"
 
 

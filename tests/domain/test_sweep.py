@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ import redis
 from sqlalchemy import select, text
 
 from domain import db, queue, sweep, workers
+from domain.access_tables import Member, MemberSession
+from domain.ids import new_id
 from domain.service_tables import IdempotencyKey, Worker
 from domain.sweep import SweepReport
 from tests import factories, lives, trainer_lines
@@ -93,6 +96,35 @@ def test_a_deadline_in_the_queue_fails_only_what_has_no_checkpoint() -> None:
     assert lives.now(started.job_id).status == "queued"
 
 
+def test_a_job_that_ran_for_nothing_is_not_told_that_nothing_was_spent() -> None:
+    claim = lives.training()
+    silence_all_workers()
+    sweep.run_once()
+    sql("UPDATE jobs SET deadline_at = clock_timestamp()")
+    assert sweep.run_once().failed == 1
+    error = lives.now(claim.job_id).error
+    assert error is not None
+    assert error["message"] == "deadline_at passed before a worker could go on with the job."
+    assert "Nothing was spent" not in error["hint"]
+
+
+def test_a_row_that_cannot_be_ended_stands_in_nobodys_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stuck, sound = lives.training(), lives.training()
+    silence_all_workers()
+    with db.transaction() as session:
+        broken = text("DELETE FROM attempts WHERE job_id = :id")
+        session.execute(broken, {"id": stuck.job_id})
+    expired = lives.waiting(budget={"max_steps": 1, "max_queue_s": 0.001})
+    time.sleep(0.01)
+    assert sweep.run_once() == SweepReport(ran=True, requeued=1, failed=1, stuck=1)
+    assert lives.now(sound.job_id).status == "queued"
+    assert lives.now(expired.id).status == "failed"
+    assert lives.now(stuck.job_id).status == "running"
+    assert str(stuck.job_id) in caplog.text
+
+
 def test_a_queued_job_of_which_nobody_was_told_is_rung_for_again(redis_url: str) -> None:
     job = lives.waiting()
     queue.forget()
@@ -170,3 +202,33 @@ def test_a_sweep_that_is_killed_can_be_done_again() -> None:
     assert {lives.now(claim.job_id).status for claim in claims} == {"queued"}
     seqs = {lives.now(claim.job_id).last_seq for claim in claims}
     assert len(seqs) == 1
+
+
+def test_sessions_that_are_long_over_are_deleted() -> None:
+    with db.transaction() as session:
+        project_id = factories.project(session).id
+        member = Member(id=new_id(), project_id=project_id, email="a@b.c", name="A", role="viewer")
+        session.add(member)
+        session.flush()
+        for token, days in ((b"long over", -8), (b"just over", -1), (b"open", 1)):
+            made = MemberSession(
+                id=new_id(),
+                project_id=project_id,
+                member_id=member.id,
+                token_hash=token,
+                expires_at=db.utc_now() + timedelta(days=days),
+            )
+            session.add(made)
+        signed_out = MemberSession(
+            id=new_id(),
+            project_id=project_id,
+            member_id=member.id,
+            token_hash=b"signed out",
+            expires_at=db.utc_now() + timedelta(days=1),
+            ended_at=db.utc_now() - timedelta(days=8),
+        )
+        session.add(signed_out)
+    assert sweep.run_once().purged == 2
+    with db.read() as session:
+        left = set(session.scalars(select(MemberSession.token_hash)))
+    assert left == {b"just over", b"open"}

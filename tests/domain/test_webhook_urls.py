@@ -15,6 +15,7 @@ from domain import webhook_urls
         "https://93.184.215.14/hooks",
         "https://[2606:4700::1111]/hooks",
         "https://xn--bcher-kva.example/h%C3%B6ren",
+        *("https://EXAMPLE.com./", f"https://{'a' * 63}.example.com/", "https://a_b.example.com/"),
     ],
 )
 def test_public_https_urls_are_legal(url: str) -> None:
@@ -33,6 +34,13 @@ def test_public_https_urls_are_legal(url: str) -> None:
         *("https://[::ffff:10.0.0.1]/", "https://[::ffff:7f00:1]/", "https://10.0.0.7/"),
         *("https://example.com:port/", "https://[not-an-address]/", "https://b\u00fccher.example/"),
         "https://example.com/" + "a" * 2000,
+        *("https://a..example.com/", "https://.example.com/", "https://example.com../"),
+        *(
+            f"https://{'a' * 64}.example.com/",
+            f"https://{'a.' * 127}com/",
+            "https://-a.example.com/",
+        ),
+        *("https://xn--a.example.com/", "https://exa%6dple.com/", "https://a*.example.com/"),
     ],
 )
 def test_everything_else_is_not(url: str) -> None:

@@ -61,7 +61,11 @@ def target() -> Iterator[Target]:
             "VADER_OBJECT_STORE": f"folder://{folder / 'objects'}",
             "VADER_RATE_LIMIT_REQUESTS": "0",
             "VADER_RATE_LIMIT_CREATES": "0",
+            "VADER_RATE_LIMIT_PROJECT": "0",
             "VADER_RATE_LIMIT_LOGINS": "0",
+            "VADER_RATE_LIMIT_LOGINS_EMAIL": "0",
+            "VADER_RATE_LIMIT_LOGINS_ADDRESS": "0",
+            "VADER_RATE_LIMIT_FAILURES": "0",
         }
         _admin(environment, "prepare")
         token = _admin(environment, "create-key", "--project", "fuzz", "--name", "fuzz", "--json")

@@ -47,6 +47,12 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000008", "step-1000000"]
 
 
+def test_the_best_of_those_that_are_there_is_kept_too(tmp_path: Path) -> None:
+    write(tmp_path, 2, 4, 6)
+    checkpoints.write(tmp_path, step=8, fill=fill, keep_last=1, best=[3, 4, 2])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000004", "step-000008"]
+
+
 @pytest.mark.parametrize(
     "damage", ["changed", "shortened", "removed", "no manifest", "bad manifest"]
 )

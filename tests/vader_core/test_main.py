@@ -186,6 +186,18 @@ def test_a_cancelled_run_exports_without_a_final_evaluation(trainer: Trainer) ->
     assert "before a final evaluation" in (trainer.out / "adapter/README.md").read_text()
 
 
+def test_a_run_that_is_cancelled_before_its_first_step_has_nothing_to_export(
+    trainer: Trainer,
+) -> None:
+    def then(line: AnyLine) -> None:
+        if isinstance(line, lines.Sample):
+            trainer.stop_file("cancelled")
+
+    status, seen = trainer(then=then)
+    assert (status, seen[-1].type) == (3, "interrupted")
+    assert not (trainer.out / "adapter").exists()
+
+
 def test_a_run_ended_at_a_ceiling_from_outside_is_evaluated(trainer: Trainer) -> None:
     status, seen = trainer(then=at_step(2, lambda: trainer.stop_file("deadline")))
     assert status == 0
@@ -199,6 +211,7 @@ def test_a_run_ended_at_a_ceiling_from_outside_is_evaluated(trainer: Trainer) ->
     ("budget", "options", "reason", "steps"),
     [
         ({"max_reward_queries": 5}, [], "reward_queries", 2),
+        ({"max_reward_queries": 5}, ["--spent-reward-queries", "2"], "reward_queries", 1),
         ({"max_wall_clock_s": 100}, ["--spent-wall-clock-s", "99"], "wall_clock", 0),
         ({"max_gpu_seconds": 100}, ["--spent-gpu-seconds", "99"], "gpu_seconds", 0),
         ({"deadline_at": "2026-01-01T00:00:00Z"}, [], "deadline", 0),

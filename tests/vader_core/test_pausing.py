@@ -91,6 +91,43 @@ def test_a_budget_raised_while_it_runs_is_the_one_that_counts(tmp_path: Path) ->
     assert "4 of 4 (ended" in (trainer.out / "adapter/README.md").read_text()
 
 
+def test_a_budget_raised_in_the_final_evaluation_counts_too(tmp_path: Path) -> None:
+    whole = left_alone(tmp_path / "whole", budget={"max_steps": 4}, method={"batch_size": 1})
+    trainer = Trainer(tmp_path)
+
+    def raise_budget(line: AnyLine) -> None:
+        if isinstance(line, lines.Phase) and line.phase == "evaluating":
+            file = trainer.out / "budget.json"
+            write_ceilings(file, Ceilings(budget=Budget(max_steps=4)))
+
+    status, seen = trainer(
+        then=raise_budget, **SMALL, budget={"max_steps": 2}, method={"batch_size": 1}
+    )
+    assert (status, seen[-1].step) == (0, 4)
+    evaluations = of_type(seen, lines.EvaluationDone)
+    assert [(line.kind, line.step) for line in evaluations] == [
+        ("base", 0),
+        ("final", 2),
+        ("final", 4),
+    ]
+    assert (trainer.out / WEIGHTS).read_bytes() == (whole.out / WEIGHTS).read_bytes()
+
+
+def test_an_end_that_was_asked_for_and_is_taken_back_is_none(tmp_path: Path) -> None:
+    trainer = Trainer(tmp_path)
+
+    def ask_and_take_back(line: AnyLine) -> None:
+        if isinstance(line, lines.Step) and line.step == 1:
+            trainer.stop_file("deadline")
+        if isinstance(line, lines.Phase) and line.phase == "evaluating":
+            (trainer.out / "stop.json").unlink(missing_ok=True)
+
+    status, seen = trainer(then=ask_and_take_back, **SMALL, budget={"max_steps": 2})
+    done = seen[-1]
+    assert isinstance(done, lines.Done)
+    assert (status, done.stop_reason, done.step) == (0, "completed_steps", 2)
+
+
 def test_a_schedule_keeps_the_steps_of_the_spec(tmp_path: Path) -> None:
     """The rate has fallen to 0 by then: the steps beyond change nothing."""
     method = {"lr_schedule": "linear"}

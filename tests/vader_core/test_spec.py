@@ -13,7 +13,7 @@ from vader_core.method_spec import (
     RelativePrompt,
     RewardGradient,
 )
-from vader_core.spec import Budget, JobSpec, Prompts, spec_hash
+from vader_core.spec import Budget, JobSpec, Money, Prompts, spec_hash
 from vader_core.strict import Strict
 
 
@@ -119,3 +119,17 @@ def test_a_part_of_the_denoising_is_a_range_of_steps(
     step_range: tuple[float, float], expected: range
 ) -> None:
     assert RewardGradient(step_range=step_range).steps_in_range(10) == expected
+
+
+@pytest.mark.parametrize("amount", ["1e-400", "0.0000001", "0", True])
+def test_money_has_no_parts_smaller_than_a_millionth(amount: object) -> None:
+    with pytest.raises(ValidationError):
+        Money.model_validate({"amount": amount})
+    assert float(Money.model_validate({"amount": "0.000001"}).amount) > 0
+
+
+@pytest.mark.parametrize("ceiling", ["max_gpu_seconds", "max_wall_clock_s", "max_queue_s"])
+def test_a_ceiling_of_time_is_at_least_a_millisecond(ceiling: str) -> None:
+    with pytest.raises(ValidationError):
+        Budget.model_validate({"max_steps": 1, ceiling: 1e-320})
+    assert getattr(Budget.model_validate({"max_steps": 1, ceiling: 0.001}), ceiling) == 0.001

@@ -8,6 +8,8 @@ left alone. The spec's labels choose what goes wrong:
     load_s            seconds before the first line (default 0)
     fail_at           step at which it fails, in attempts up to `fail_attempts` (default 99)
     fail_how          exit:N | signal:N | error:user | error:retryable | hang
+    evaluate_s        seconds that the final evaluation takes (default 0)
+    export_s          seconds that the export takes (default 0)
     ignore_stop       any text: stop.json and SIGTERM are ignored
     grandchild        any text: starts a process that would run for minutes
     stray_output      any text: writes a line that is none to stdout
@@ -34,6 +36,7 @@ from vader_core.spec import Budget, JobSpec
 from vader_core.training_hash import training_hash
 
 START = time.monotonic()
+ASKED = {"reward_queries", "gpu_seconds", "wall_clock", "deadline", "cost"}
 
 
 class Run:
@@ -43,6 +46,8 @@ class Run:
         self.labels = self.spec.labels
         self.resume: bool = arguments.resume
         self.spent: float = arguments.spent_gpu_seconds
+        self.spent_queries: int = arguments.spent_reward_queries
+        self.repeated = lines.Repeated()
         self.step, self.weights = 0, hashlib.sha256(str(self.spec.seed).encode()).hexdigest()
         self.images: Path = arguments.images
         self.interrupted = False
@@ -61,6 +66,7 @@ class Run:
         resumed_from = self.load_newest_checkpoint() if self.resume else None
         if resumed_from is None:
             resumed_from = self.load_start()
+        self.repeated = lines.Repeated(reward_queries=max(0, self.spent_queries - 8 * self.step))
         self.say(
             lines.Started,
             resumed_from=resumed_from,
@@ -78,16 +84,22 @@ class Run:
         if resumed_from is None:
             self.evaluate("base")
         self.say(lines.Phase, phase="training")
-        while self.step < self.budget.max_steps:
+        while True:
             reason = self.stop_reason()
-            pauses = self.budget.on_exhausted == "pause" and reason not in (None, "cancelled")
-            if self.interrupted or pauses:
+            pauses = self.budget.on_exhausted == "pause" and reason in ASKED
+            if reason != "completed_steps" and (self.interrupted or pauses):
                 return self.interrupt(None if self.interrupted else reason)
-            if reason is not None:
-                return self.finish(reason)
-            self.fail_if_asked()
-            self.train_step()
-        return self.finish("completed_steps")
+            if reason is None:
+                self.fail_if_asked()
+                self.train_step()
+                continue
+            if reason != "cancelled":
+                self.evaluate("final")
+                time.sleep(float(self.labels.get("evaluate_s", "0")))
+                if self.stop_reason() is None:
+                    self.say(lines.Phase, phase="training")
+                    continue
+            return self.finish(reason)
 
     def interrupt(self, ceiling: lines.StopReason | None) -> int:
         self.save_checkpoint()
@@ -104,8 +116,10 @@ class Run:
         self.interrupted = "ignore_stop" not in self.labels
 
     def stop_reason(self) -> lines.StopReason | None:
+        if self.step >= self.budget.max_steps:
+            return "completed_steps"
         most = self.budget.max_reward_queries
-        if most is not None and 8 * (self.step + 1) > most:
+        if most is not None and 8 * (self.step + 1) + self.repeated.reward_queries > most:
             return "reward_queries"
         path = self.out / "stop.json"
         if "ignore_stop" in self.labels or not path.exists():
@@ -148,6 +162,7 @@ class Run:
             ),
             reward_queries=8 * self.step,
             evaluation_queries=4,
+            repeated=self.repeated,
             gpu_seconds=self.gpu_seconds(),
             peak_memory_bytes=1,
             denoiser_forwards=72 * self.step,
@@ -158,9 +173,8 @@ class Run:
     def finish(self, reason: lines.StopReason) -> int:
         if reason == "cancelled":
             self.save_checkpoint()
-        else:
-            self.evaluate("final")
         self.say(lines.Phase, phase="exporting")
+        time.sleep(float(self.labels.get("export_s", "0")))
         files = self.write_adapter(self.out / "adapter")
         if self.labels.get("wrong_sha") == "adapter":
             files = [file.model_copy(update={"sha256": "0" * 64}) for file in files]
@@ -170,6 +184,7 @@ class Run:
             verdict=None if reason == "cancelled" else "improved",
             reward_queries=8 * self.step,
             evaluation_queries=8,
+            repeated=self.repeated,
             gpu_seconds=self.gpu_seconds(),
             path="adapter",
             files=files,
@@ -210,7 +225,9 @@ class Run:
             per_reward={} if kind == "base" else {"tiny-action": difference},
             guards=[],
             verdict=None if kind == "base" else "improved",
+            reward_queries=8 * self.step,
             evaluation_queries=4,
+            repeated=self.repeated,
             seconds=0.01,
         )
 
@@ -315,6 +332,8 @@ def main() -> int:
     parser.add_argument("--threads")
     parser.add_argument("--spent-gpu-seconds", type=float, default=0)
     parser.add_argument("--spent-wall-clock-s", type=float, default=0)
+    parser.add_argument("--spent-reward-queries", type=int, default=0)
+    parser.add_argument("--spent-evaluation-queries", type=int, default=0)
     parser.add_argument("--cost-gpu-seconds", type=float)
     parser.add_argument("--init-adapter", type=Path)
     parser.add_argument("--init-checkpoint", type=Path)

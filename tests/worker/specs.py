@@ -37,6 +37,8 @@ def a_claim(spec: JobSpec, **changes: Any) -> Claim:
         "created_at": datetime(2026, 11, 23, tzinfo=UTC),
         "spent_gpu_seconds": 0.0,
         "spent_wall_clock_s": 0.0,
+        "spent_reward_queries": 0,
+        "spent_evaluation_queries": 0,
         "cost_gpu_seconds": None,
         "checkpoints": [],
         "images": [],

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from domain import artifacts, claims, db, metrics
+from domain import artifacts, claims, db, events, metrics
 from domain.settings import Settings, get_settings
 from domain.store import open_store
 from domain.store_folder import FolderStore
@@ -334,5 +334,22 @@ def test_a_stored_checkpoint_with_a_flipped_bit_gives_way_to_the_one_before(benc
     assert bench.weights(job_id) == expected_weights(seed=7, steps=6)
     with db.read() as session:
         attempts = artifacts.attempts(session, job_id=job_id)
+        warnings = events.list_after(session, job_id=job_id, types=["job.warning"])
     assert attempts[1].resumed_from_step == 2
-    assert "job.warning" in bench.told(job_id)
+    assert [(event.step, event.data) for event in warnings] == [(4, {"code": "checkpoint_corrupt"})]
+
+
+def test_queries_of_steps_that_are_done_again_count_against_the_ceiling(bench: Bench) -> None:
+    job_id = bench.submit(
+        budget={"max_steps": 1000, "max_reward_queries": 8 * 8},
+        labels={"fail_at": "5", "fail_how": "exit:70", "fail_attempts": "1"},
+    )
+    bench.attempt()
+    bench.attempt()
+    job = bench.job(job_id)
+    # The fifth step was done twice.
+    assert (job.status, job.stop_reason, job.step) == ("succeeded", "reward_queries", 7)
+    assert job.reward_queries == 8 * 8
+    with db.read() as session:
+        points = metrics.series(session, job_id=job_id, keys=["reward"])
+    assert [point.reward_queries for point in points] == [8 * n for n in range(1, 8)]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from vader_core.lines import Checkpoint, Counters, Done, Failed, File, Interrupted
+from vader_core.spec import Budget
 from worker.outcome import Broken, Cancelled, Ending, Paused, Released, Succeeded, judge
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -152,14 +153,17 @@ def test_a_trainer_that_was_done_or_failed_before_the_pause_is_not_paused() -> N
 
 @pytest.mark.parametrize("cause", [None, "gpu_seconds", "drained"])
 def test_a_trainer_that_pauses_at_a_ceiling_says_which(cause: str | None) -> None:
-    interrupted = Interrupted(at=AT, step=4, ceiling="gpu_seconds")
+    budget = Budget(max_steps=9, max_gpu_seconds=8)
+    interrupted = Interrupted(at=AT, step=4, ceiling="gpu_seconds", budget=budget)
     ended = ending(exit_status=3, cause=cause, interrupted=interrupted)
-    assert judge(ended) == Paused(reason="gpu_seconds")
+    assert judge(ended) == Paused(reason="gpu_seconds", stopped_by=budget)
 
 
 def test_one_killed_beyond_a_ceiling_is_paused_where_the_budget_says_so() -> None:
     killed = {"exit_status": 137, "cause": "deadline", "killed": True}
-    assert judge(ending(**killed, pauses_at_ceilings=True)) == Paused(reason="deadline")
+    by = Budget(max_steps=9)
+    ended = ending(**killed, pauses_at_ceilings=True, stopped_by=by)
+    assert judge(ended) == Paused(reason="deadline", stopped_by=by)
     outcome = judge(ending(**killed, checkpoint=CHECKPOINT))
     assert isinstance(outcome, Succeeded)
     assert (outcome.done.reward_queries, outcome.done.gpu_seconds) == (32, 2.0)

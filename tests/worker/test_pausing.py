@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from domain.settings import Settings, get_settings
 from domain.store import open_store
 from tests.worker.bench import Bench, expected_weights
 from tests.worker.conftest import set_short_times
+from tests.worker.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("worker_settings")
 
@@ -133,3 +135,62 @@ def test_a_cancel_of_a_pausing_job_keeps_what_it_has(bench: Bench) -> None:
     thread.join()
     assert bench.job(job_id).status == "cancelled"
     assert bench.weights(job_id) == expected_weights(seed=7, steps=bench.adapter(job_id).step)
+
+
+def test_a_pause_that_meets_the_export_is_not_charged(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_short_times(monkeypatch, pause_grace_s=6)
+    get_settings.cache_clear()
+    bench.settings = get_settings()
+    labels = {"ignore_stop": "yes", "step_s": "0.5", "export_s": "300"}
+    job_id = bench.submit(budget={"max_steps": 6}, labels=labels)
+    pauser = bench.when_at_step(job_id, 2, lambda: pause(bench, job_id))
+    bench.attempt()
+    pauser.join()
+    job = bench.job(job_id)
+    assert (job.status, job.preemptions, job.error) == ("queued", 1, None)
+    assert outcomes(job_id) == ["released"]
+
+
+def test_a_pause_does_not_keep_a_worker_that_ends_waiting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_short_times(monkeypatch, drain_grace_s=1.5, pause_grace_s=600)
+    get_settings.cache_clear()
+    bench.settings = get_settings()
+    job_id = bench.submit(budget={"max_steps": 500}, labels={"ignore_stop": "yes"})
+
+    def drain_and_pause() -> None:
+        bench.drain.set()
+        pause(bench, job_id)
+
+    thread = bench.when_at_step(job_id, 2, drain_and_pause)
+    bench.attempt()
+    thread.join()
+    # Killed: left alone, this trainer would have come to its end.
+    assert bench.job(job_id).status == "paused"
+
+
+def test_a_ceiling_raised_in_the_final_evaluation_is_taken_back(bench: Bench) -> None:
+    budget = {"max_steps": 1000, "max_wall_clock_s": 2.5}
+    job_id = bench.submit(budget=budget, labels={"evaluate_s": "6"})
+
+    def raise_ceiling() -> None:
+        wait_until(lambda: bench.job(job_id).phase == "evaluating", within_s=60)
+        set_budget(bench, job_id, max_wall_clock_s=600.0, max_steps=bench.job(job_id).step + 7)
+
+    thread = threading.Thread(target=raise_ceiling)
+    thread.start()
+    bench.attempt()
+    thread.join()
+    job = bench.job(job_id)
+    assert (job.status, job.stop_reason) == ("succeeded", "completed_steps")
+    assert job.step == job.steps_total
+    with db.read() as session:
+        found = artifacts.evaluations(session, job_id=job_id)
+    assert [(row.kind, row.step) for row in found] == [
+        ("base", 0),
+        ("periodic", job.step - 7),
+        ("final", job.step),
+    ]

@@ -26,7 +26,7 @@ from domain import webhook_secrets
 from domain.webhook_deliveries import Claimed, Outcome
 from tests import hooks
 from worker import webhook_post
-from worker.webhook_post import Address, Resolve
+from worker.webhook_lookups import Address, Lookups, Resolve
 
 pytestmark = pytest.mark.usefixtures("settings")
 SECRET = b"s" * 32
@@ -38,6 +38,7 @@ def claimed(url: str) -> Claimed:
     return Claimed(
         delivery_id=uuid4(),
         endpoint_id=endpoint_id,
+        project_id=uuid4(),
         url=url,
         message_id="evt_01kax6m3n4p5q6r7s8t9v0w1x2",
         payload=PAYLOAD,
@@ -45,8 +46,12 @@ def claimed(url: str) -> Claimed:
     )
 
 
-def deliver(url: str, *, resolve: Resolve = webhook_post.resolve, private: bool = True) -> Outcome:
-    return asyncio.run(webhook_post.deliver(claimed(url), allow_private=private, resolve=resolve))
+def deliver(url: str, *, resolve: Resolve | None = None, private: bool = True) -> Outcome:
+    async def once() -> Outcome:
+        chosen = resolve or Lookups().of(uuid4())
+        return await webhook_post.deliver(claimed(url), allow_private=private, resolve=chosen)
+
+    return asyncio.run(once())
 
 
 def to(*addresses: str) -> Resolve:
@@ -84,6 +89,14 @@ def raw_server(behave: Callable[[socket.socket], None]) -> Iterator[tuple[int, l
     thread.join(10)
 
 
+def take_in(connection: socket.socket) -> None:
+    """Receives the whole request. Head and body come apart: who answers and closes between them resets the
+    connection, and a reset may overtake the answer."""
+    received = b""
+    while not received.endswith(PAYLOAD.encode()) and (more := connection.recv(65536)):
+        received += more
+
+
 def test_a_receiver_can_verify_what_it_gets() -> None:
     with hooks.receiver() as receiver:
         outcome = deliver(receiver.url)
@@ -117,7 +130,9 @@ def test_a_redirect_is_not_followed() -> None:
 
 def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     in_an_hour = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    for value, expected in (("120", 120), (in_an_hour, 3600), ("soon", None), ("-5", None)):
+    far = "Mon, 01 Jan 99999999999999 00:00:00 GMT"
+    told = (("120", 120), (in_an_hour, 3600), ("soon", None), ("-5", None), (far, None))
+    for value, expected in told:
         answer = {"Retry-After": value}
         with hooks.receiver(lambda _, answer=answer: (503, answer, b"")) as receiver:
             outcome = deliver(receiver.url)
@@ -204,6 +219,34 @@ def test_a_name_that_cannot_be_resolved_fails_closed() -> None:
     assert nothing.error == "not sent: the host's name stands for no address"
 
 
+@pytest.mark.parametrize("host", ["a..example.com", f"{'a' * 64}.example.com", "xn--a.example.com"])
+def test_a_host_that_was_stored_and_is_no_name_is_an_outcome(host: str) -> None:
+    for private in (True, False):
+        outcome = deliver(f"https://{host}/", private=private)
+        assert outcome.error == "not sent: The host is no legal name."
+
+
+def test_what_nobody_foresaw_is_an_outcome_too(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_host: str, _port: int) -> Sequence[Address]:
+        raise LookupError("of the service's own network")
+
+    outcome = deliver("https://example.com/", resolve=broken, private=False)
+    assert (outcome.status_code, outcome.error) == (None, "cannot be sent")
+    assert "LookupError" in caplog.text
+
+
+def test_a_name_in_punycode_is_looked_up_as_it_is_written() -> None:
+    """Decoded and encoded again by an older rule it would be fass.example, which is somebody else's."""
+    asked: list[str] = []
+
+    async def noting(host: str, _port: int) -> Sequence[Address]:
+        asked.append(host)
+        return []
+
+    deliver("https://xn--fa-hia.example/", resolve=noting, private=False)
+    assert asked == ["xn--fa-hia.example"]
+
+
 def test_a_resolver_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_post, "CONNECT_S", 0.1)
 
@@ -234,7 +277,7 @@ def test_an_endless_answer_is_cut_off_and_its_status_counts() -> None:
 
     def flood(connection: socket.socket) -> None:
         nonlocal sent
-        connection.recv(65536)
+        take_in(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
         for _ in range(1000):
@@ -253,7 +296,7 @@ def test_an_answer_that_drips_after_its_status_has_been_given(
     monkeypatch.setattr(webhook_post, "TOTAL_S", 0.5)
 
     def drip(connection: socket.socket) -> None:
-        connection.recv(65536)
+        take_in(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         for _ in range(100):
             connection.send(b"x")
@@ -267,7 +310,7 @@ def test_an_answer_that_drips_after_its_status_has_been_given(
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 20"])
 def test_what_is_no_http_is_told_without_its_content(answer: bytes) -> None:
     def say(connection: socket.socket) -> None:
-        connection.recv(65536)
+        take_in(connection)
         connection.sendall(answer)
 
     with raw_server(say) as (port, _):
@@ -286,7 +329,9 @@ def test_a_secret_that_cannot_be_read_sends_nothing() -> None:
     with hooks.receiver() as receiver:
         one = claimed(receiver.url)
         foreign = Claimed(**{**vars(one), "endpoint_id": uuid4()})
-        outcome = asyncio.run(webhook_post.deliver(foreign, allow_private=True))
+        outcome = asyncio.run(
+            webhook_post.deliver(foreign, allow_private=True, resolve=to("127.0.0.1"))
+        )
     assert outcome.error == "not sent: the secret cannot be read any more; rotate it"
     assert receiver.got == []
 
@@ -312,7 +357,7 @@ def test_the_certificate_must_be_that_of_the_name(
 
     def answer(connection: socket.socket) -> None:
         with server_side.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(65536)
+            take_in(secured)
             secured.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     with raw_server(answer) as (port, _):

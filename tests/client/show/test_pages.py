@@ -8,11 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from client.models import Comparison, DryRun, Job, Quota, Usage
+from client.models import Comparison, DryRun, Job, PromptSetCheck, Quota, Usage
 from client.show.access import show_quotas, show_usage
 from client.show.comparison import show_comparison
 from client.show.jobs import show_job
 from client.show.plans import show_plan
+from client.show.prompts import show_check
 from tests.client.shapes import JOB_ID, job_body, plan_body
 
 OTHER_ID = JOB_ID[:-1] + "7"
@@ -142,3 +143,24 @@ def test_quotas_and_usage_are_told_in_units_for_people() -> None:
     lines = _shown(show_usage, Usage.model_validate(document))
     assert lines[2].split() == ["tiny-unet@1", "1h", "1m", "1,200", "1.02"]
     assert lines[3].split() == ["total", "1h", "1m", "1,200", "1.02"]
+
+
+def test_warnings_about_prompts_say_where_unless_they_are_about_the_whole_set() -> None:
+    warnings = [
+        {"code": "few_heldout_prompts", "detail": "Only 2 are held out.", "count": 2},
+        {
+            "code": "duplicate_prompt",
+            "detail": "Some stand twice.",
+            "count": 4,
+            "pointers": [f"/lines/{number}" for number in range(1, 5)],
+        },
+    ]
+    report = {"prompts": 9, "training": 7, "heldout": 2, "warnings": warnings}
+    check = {"name": "first", "report": report}
+    lines = _shown(show_check, PromptSetCheck.model_validate(check))
+    assert lines == [
+        "found       9 prompts: 7 training, 2 held out",
+        "warning     few_heldout_prompts: Only 2 are held out.",
+        "warning     duplicate_prompt: Some stand twice.",
+        "            at /lines/1, /lines/2, /lines/3, ...",
+    ]
