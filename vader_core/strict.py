@@ -12,15 +12,16 @@ _NUMBERS = ("int", "float")
 _NOT_READ = ("metadata", "serialization")
 
 
-def _without_booleans(part: Any) -> Any:
+def _kept_apart(part: Any) -> Any:
     if isinstance(part, list | tuple):
-        return type(part)(_without_booleans(member) for member in part)
+        return type(part)(_kept_apart(member) for member in part)
     if not isinstance(part, dict):
         return part
     read = {
-        name: member if name in _NOT_READ else _without_booleans(member)
-        for name, member in part.items()
+        name: member if name in _NOT_READ else _kept_apart(member) for name, member in part.items()
     }
+    if part.get("type") == "bool":
+        return {**read, "strict": True}
     if part.get("type") not in _NUMBERS:
         return read
     fault: Any = f"{part['type']}_type"
@@ -35,7 +36,10 @@ def _without_booleans(part: Any) -> Any:
 
 
 class Strict(BaseModel):
-    """Refuses unknown fields, and true and false for numbers. Cannot be changed after it was checked."""
+    """Refuses unknown fields, true and false for numbers, and anything else for true and false.
+
+    Cannot be changed after it was checked.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -43,6 +47,6 @@ class Strict(BaseModel):
     def __get_pydantic_core_schema__(
         cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /
     ) -> CoreSchema:
-        """As pydantic makes it, but for booleans: it would take them for 0 and 1."""
-        schema: CoreSchema = _without_booleans(handler(source))
+        """As pydantic makes it, but for booleans: it would take them for 0 and 1, and "off" for one."""
+        schema: CoreSchema = _kept_apart(handler(source))
         return schema

@@ -34,9 +34,11 @@ class Numbers(Strict):
         ({"many": [1, True]}, "int_type"),
         ({"named": {"a": False}}, "float_type"),
         ({"inner": {"count": True}}, "int_type"),
+        ({"switch": 0}, "bool_type"),
+        ({"switch": "off"}, "bool_type"),
     ],
 )
-def test_true_and_false_are_no_numbers(document: dict[str, JsonValue], fault: str) -> None:
+def test_numbers_and_booleans_are_kept_apart(document: dict[str, JsonValue], fault: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Numbers.model_validate(document)
     assert fault in {found["type"] for found in refused.value.errors()}
