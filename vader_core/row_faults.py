@@ -10,6 +10,8 @@ from vader_core.faults import Fault
 
 # The one fault that is the operator's and not the spec's.
 WEIGHTS_NOT_INSTALLED = "weights_not_installed"
+# Characters of a name that nothing has, said back.
+_SHOWN = 100
 
 
 def unknown_row(what: str, name: str, rows: Mapping[str, Row], pointer: str) -> Fault:
@@ -17,7 +19,7 @@ def unknown_row(what: str, name: str, rows: Mapping[str, Row], pointer: str) -> 
     return Fault(
         pointer=pointer,
         code="unknown_" + what.replace(" ", "_"),
-        detail=f"There is no {what} {name!r}. Known: {', '.join(known)}.",
+        detail=f"There is no {what} {name[:_SHOWN]!r}. Known: {', '.join(known)}.",
         nearest=list(difflib.get_close_matches(name, known, n=3, cutoff=0.4)),
     )
 
