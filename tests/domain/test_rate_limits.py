@@ -192,6 +192,7 @@ def test_windows_that_are_over_are_dropped_though_it_never_stops_ringing(redis_u
             return not limiter._windows
 
         await synced(limiter, until=rung_and_dropped)
+        assert limiter._windows == {}
         await limiter.close()
 
     in_loop(test)

@@ -66,11 +66,12 @@ def test_a_worker_that_is_to_end_claims_nothing(project_id: UUID) -> None:
 
 
 def test_a_bell_without_a_reachable_database_changes_nothing(
-    worker_settings: Settings, monkeypatch: pytest.MonkeyPatch
+    worker_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("VADER_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
     get_settings.cache_clear()
     Duty().work_until_idle("")
+    assert "The sweeper will ring again." in caplog.text
 
 
 def test_a_worker_shows_that_it_lives_until_it_ends(worker_settings: Settings) -> None:
