@@ -154,6 +154,9 @@ async def count(request: Request, caller: Caller) -> None:
     if request.method == "POST" and settings.rate_limit_creates:
         policy = Policy("create", settings.rate_limit_creates)
         standings.append(await limiter.count_exactly(policy, who))
+    if request.method == "POST" and settings.rate_limit_project_creates:
+        policy = Policy("project-create", settings.rate_limit_project_creates)
+        standings.append(await limiter.count_exactly(policy, str(caller.project_id)))
 
 
 def _limits(request: Request) -> tuple[RateLimiter, Settings]:

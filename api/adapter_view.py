@@ -111,7 +111,7 @@ def _evaluation(row: Evaluation) -> AdapterEvaluation:
 
 
 def _lineage(session: Session, adapter: Adapter, job: Job) -> Lineage:
-    spec = job.spec
+    spec, attempt = job.spec, lineage.attempt_of(session, adapter)
     return Lineage(
         base_model=job.base_model,
         variant=spec["variant"],
@@ -126,7 +126,8 @@ def _lineage(session: Session, adapter: Adapter, job: Job) -> Lineage:
         template=job.template,
         seed=spec["seed"],
         evaluation_seeds=spec["evaluation"]["seeds"],
-        versions=lineage.environment(session, adapter).get("versions", {}),
+        code_version=attempt.code_version,
+        versions=(attempt.environment or {}).get("versions", {}),
         ancestors=[_ancestor(link) for link in lineage.ancestors(session, job)],
     )
 

@@ -20,6 +20,7 @@ from api.routes import (
     audit,
     catalogue,
     compare,
+    docs,
     dry_run,
     events,
     generations,
@@ -43,7 +44,6 @@ from api.routes import (
     usage,
     webhooks,
 )
-from api.stream_access import stream_grant
 from api.streams import EventFeed
 from domain import listener
 from domain.events import CHANNEL
@@ -64,6 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=API_VERSION,
         generate_unique_id_function=openapi.operation_id,
         separate_input_output_schemas=False,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_hears_the_doorbell,
@@ -83,11 +84,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, measured=app.state.measured)
     problems.install(app)
     openapi.install(app)
-    # Routes are tried one by one, so what is asked for most comes first.
-    app.include_router(_v1_streams())
+    # Routes are tried one by one, so what is asked for most comes first; /jobs/compare before /jobs/{job_id}.
+    for module in (compare, jobs, events, logs):
+        app.router.routes.extend(module.polled.routes)
     app.include_router(_v1())
     app.include_router(_without_credential())
-    for router in (objects.router, health.router, problem_kinds.router):
+    for router in (objects.router, health.router, problem_kinds.router, docs.router):
         app.include_router(router)
     return app
 
@@ -100,25 +102,13 @@ def _v1() -> APIRouter:
         responses=openapi.problems(401, 422, 429, 500, 503),
     )
     # Of the jobs' routes, the fixed paths come before those with an id.
-    for module in (dry_run, compare, job_actions, jobs, history, successors, samples):
+    for module in (dry_run, job_actions, jobs, history, successors, samples):
         router.include_router(module.router)
     router.include_router(job_actions.table_router)
     own = (generations, adapters, prompt_sets, templates, uploads, scorings, catalogue, me)
     access = (api_keys, members, sessions, usage, audit, stream_tokens, webhooks)
     for module in (*own, *access):
         router.include_router(module.router)
-    return router
-
-
-def _v1_streams() -> APIRouter:
-    """The routes that can stream, which a stream token opens too."""
-    router = APIRouter(
-        prefix="/v1",
-        dependencies=[Depends(stream_grant), Depends(sound_parameters_only)],
-        responses=openapi.problems(401, 422, 429, 500, 503),
-    )
-    router.include_router(events.router)
-    router.include_router(logs.router)
     return router
 
 

@@ -29,23 +29,7 @@ from vader_core.catalogue import Catalogue
 LABEL = "label.NAME"
 """How a filter by label is declared; clients write the label's name for NAME."""
 
-_KEY = "An API key of a project: `vdr_live_...`"
-bearer_scheme = HTTPBearer(auto_error=False, description=_KEY)
-
-
-class _SessionCookie(APIKeyCookie):
-    """Reads the cookie by the name that it has in this service."""
-
-    async def __call__(self, request: Request) -> str | None:  # type: ignore[override]
-        return cookie_of(request)
-
-
-cookie_scheme = _SessionCookie(
-    name=COOKIE,
-    scheme_name="APIKeyCookie",
-    auto_error=False,
-    description=f"A member's session, from POST /v1/sessions. By https its name is `__Host-{COOKIE}`.",
-)
+KEY_DESCRIPTION = "An API key of a project: `vdr_live_...`"
 
 
 class _Access(HTTPBearer):
@@ -56,7 +40,8 @@ class _Access(HTTPBearer):
         given = request.headers.get("Authorization", "")
         scheme, _, key = given.partition(" ")
         bearer = key.strip() if scheme.lower() == "bearer" and key.strip() else None
-        return await identify(request, bearer=bearer, cookie=cookie_of(request))
+        cookie = cookie_of(request) if bearer is None else None
+        return await identify(request, bearer=bearer, cookie=cookie)
 
 
 class _OrCookie(APIKeyCookie):
@@ -66,18 +51,23 @@ class _OrCookie(APIKeyCookie):
         return None
 
 
-current_caller = _Access(scheme_name="HTTPBearer", auto_error=False, description=_KEY)
+current_caller = _Access(scheme_name="HTTPBearer", description=KEY_DESCRIPTION)
 or_cookie = _OrCookie(
-    name=COOKIE, scheme_name="APIKeyCookie", description=cookie_scheme.model.description
+    name=COOKIE,
+    scheme_name="APIKeyCookie",
+    description=f"A member's session, from POST /v1/sessions. By https its name is `__Host-{COOKIE}`.",
 )
 
 
 async def sound_parameters_only(request: Request) -> None:
     """Refuses query parameters that the route does not have (a misspelt filter must not pass as none)
     and values that Postgres cannot take."""
-    if not request.scope["query_string"]:
-        return
-    known = _query_names(request.scope["route"].dependant)
+    if request.scope["query_string"]:
+        refuse_unsound(request, query_names(request.scope["route"].dependant))
+
+
+def refuse_unsound(request: Request, known: frozenset[str]) -> None:
+    """Raises `InvalidParameters` as `sound_parameters_only`, where `known` are the route's."""
     faults = []
     for name, value in request.query_params.multi_items():
         if name not in known and not (LABEL in known and name.startswith("label.")):
@@ -93,10 +83,10 @@ def _query_fault(name: str, code: str, detail: str) -> InputFault:
     return InputFault(parameter=name, location="query", code=code, detail=detail)
 
 
-def _query_names(dependant: Dependant) -> set[str]:
+def query_names(dependant: Dependant) -> frozenset[str]:
     """The query parameters of a route and of what it depends on."""
-    names = {parameter.alias for parameter in dependant.query_params}
-    return names.union(*(_query_names(needed) for needed in dependant.dependencies))
+    names = frozenset(parameter.alias for parameter in dependant.query_params)
+    return names.union(*(query_names(needed) for needed in dependant.dependencies))
 
 
 # What needs no thread is a coroutine: the framework runs plain functions in its thread pool.

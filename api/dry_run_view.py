@@ -20,6 +20,7 @@ from api.schemas.dry_runs import (
     WarningShape,
     WouldStart,
 )
+from domain import capacity
 from domain.estimates import Estimate, Quantiles, fits
 from domain.hardware_classes import HardwareClass
 from domain.memory_estimates import GIB, Memory
@@ -86,7 +87,7 @@ def _estimate(found: Estimate) -> EstimateShape:
         wall_clock_s=_quantiles(found.wall_clock_s),
         queue_wait_s=_quantiles(found.queue_wait_s),
         vram_gib=_memory(found.memory),
-        hardware=[_hardware(found.memory, kind) for kind in found.hardware],
+        hardware=_hardware(found.memory, found.hardware),
         storage_gib=StorageShape(basis=storage_basis, total=_rounded(storage)),
         cost=CostShape(
             basis=found.cost.basis,
@@ -119,18 +120,22 @@ def _memory(memory: Memory) -> MemoryShape:
     )
 
 
-def _hardware(memory: Memory, kind: HardwareClass) -> HardwareShape:
-    does_fit = fits(memory, kind)
+def _hardware(memory: Memory, classes: Sequence[HardwareClass]) -> list[HardwareShape]:
+    selected = capacity.expected_class(capacity.estimated(memory), classes)
     need = memory.at_least if memory.peak is None else memory.peak
-    return HardwareShape.model_validate(
-        {
-            "class": kind.name,
-            "memory_gib": kind.memory_gib,
-            "workers": kind.workers,
-            "fits": does_fit,
-            "needs": f"{need:.1f} GiB on one GPU" if does_fit is False else None,
-        }
-    )
+    return [
+        HardwareShape.model_validate(
+            {
+                "class": kind.name,
+                "memory_gib": kind.memory_gib,
+                "workers": kind.workers,
+                "fits": fits(memory, kind),
+                "selected": kind is selected,
+                "needs": f"{need:.1f} GiB on one GPU" if fits(memory, kind) is False else None,
+            }
+        )
+        for kind in classes
+    ]
 
 
 def _rounded(value: float | None, digits: int = 2) -> float | None:

@@ -5,30 +5,34 @@ What is written is what `api.schemas.history` describes; a test holds both toget
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC
+from functools import lru_cache
 from json import dumps
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row
 
 from domain import ids
+from domain.events import EventRow
 
 
-def event_json(event: Row[Any]) -> str:
-    """An `EventShape` of a row with `domain.events.SHOWN`, on one line."""
+def event_json(event: EventRow | Row[Any]) -> str:
+    """An `EventShape` of an `EventRow` or a row with its columns, on one line."""
     at = event.at.astimezone(UTC).isoformat().removesuffix("+00:00")
     return (
         f'{{"id":"{ids.to_public("evt", event.id)}","object":"event",'
-        f'"job_id":"{ids.to_public("job", event.job_id)}","seq":{event.seq},'
-        f'"type":{dumps(event.type)},"level":{dumps(event.level)},"at":"{at}Z",'
+        f'"job_id":"{_job(event.job_id)}","seq":{event.seq},'
+        f'"type":{_quoted(event.type)},"level":{_quoted(event.level)},"at":"{at}Z",'
         f'"attempt":{event.attempt or "null"},"step":{event.step},'
         f'"message":{dumps(event.message)},"data":{event.data}}}'
     )
 
 
-def page_json(events: Sequence[Row[Any]], *, next_cursor: str | None, **more: str) -> str:
-    """An `EventPage`, with `more` fields."""
-    data = ",".join(map(event_json, events))
-    rest = {"next_cursor": next_cursor, "has_more": next_cursor is not None, **more}
-    return f'{{"data":[{data}],{dumps(rest)[1:]}'
+# Types and levels are few, and the events of a page are mostly of one job.
+_quoted = lru_cache(maxsize=200)(dumps)
+
+
+@lru_cache(maxsize=200)
+def _job(job_id: UUID) -> str:
+    return ids.to_public("job", job_id)

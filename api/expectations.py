@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from api.job_request import AskedJob
-from domain import db, estimates, hardware_classes, memory_estimates, workers
+from domain import capacity, db, estimates
+from domain.capacity import Need
 from domain.errors import DoesNotFitGpu, EstimateExceedsLimit, SpecHashMismatch
 from domain.estimates import Estimate
 from domain.hardware_classes import HardwareClass
@@ -18,21 +19,20 @@ from vader_core.catalogue import Catalogue
 from vader_core.spec import spec_hash
 
 
-def meet(session: Session, asked: AskedJob, catalogue: Catalogue) -> None:
-    """Raises `SpecHashMismatch`, `DoesNotFitGpu` or `EstimateExceedsLimit`; otherwise does nothing."""
+def meet(session: Session, asked: AskedJob, catalogue: Catalogue) -> Need:
+    """What the job needs of a GPU. Raises `SpecHashMismatch`, `DoesNotFitGpu` or `EstimateExceedsLimit`."""
     _same_spec(asked)
     if asked.expect.max_estimated_cost is not None:
-        meet_estimate(
-            asked, estimates.estimate(session, asked.resolved, catalogue, now=db.utc_now())
-        )
-        return
-    # Without measured runs: what a job takes for certain is known without them, too.
-    memory = memory_estimates.memory(asked.spec, catalogue, runs=[])
-    _fits(memory, hardware_classes.classes(workers.living(session)))
+        found = estimates.estimate(session, asked.resolved, catalogue, now=db.utc_now())
+        meet_estimate(asked, found)
+        return capacity.estimated(found.memory)
+    memory, hardware = estimates.memory_and_hardware(session, asked.spec, catalogue)
+    _fits(memory, hardware)
+    return capacity.estimated(memory)
 
 
 def meet_estimate(asked: AskedJob, found: Estimate) -> None:
-    """As `meet`, where the estimate is known already."""
+    """As `meet`, where the estimate is known already: it says what the job needs."""
     _same_spec(asked)
     _fits(found.memory, found.hardware)
     limit = asked.expect.max_estimated_cost

@@ -11,7 +11,8 @@ from api.documents import storage_faults
 from domain import adapter_registry, generations, uploads
 from domain.errors import ArtifactExpired, NotFound, ValidationFailed
 from domain.generations import Asked
-from domain.tables import Adapter, Upload
+from domain.tables import Adapter
+from domain.upload_table import Upload
 from vader_core.catalogue import Catalogue
 from vader_core.faults import Fault, InvalidSpec
 from vader_core.generation_faults import AdapterOrigin, check

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from api.schemas.generations import GenerationShape, LinkOf
+from api.schemas.generations import GenerationQueue, GenerationShape, LinkOf, WaitReason
 from api.schemas.jobs import CreatedBy
 from api.waiting import Glance
-from domain import api_keys, generations, ids, members
+from domain import api_keys, generations, ids, members, quotas
 from domain.generation_table import TERMINAL, Generation, GenerationStatus
 
 
@@ -19,20 +19,38 @@ def shown(
 ) -> list[GenerationShape]:
     """The rows in their order; without links to files where `link_of` is None."""
     places = generations.queue_places(session, rows)
+    reason = _waits_for(session, rows) if places else None
     names = _names(session, rows)
     return [
         GenerationShape.of(
-            row, place=places.get(row.id), created_by=_maker(row, names), link_of=link_of
+            row,
+            queue=_queue(row, places.get(row.id), reason),
+            created_by=_maker(row, names),
+            link_of=link_of,
         )
         for row in rows
     ]
 
 
 def glance(session: Session, row: Generation) -> Glance:
-    """The tag of the row as it is, which is another at another place in the queue."""
+    """The tag of the row as it is, which is another at another place in the queue or for another reason."""
     place = generations.queue_places(session, [row]).get(row.id)
-    tag = f'W/"{row.version}"' if place is None else f'W/"{row.version}-{place}"'
+    queue = "" if place is None else f"-{place}-{_waits_for(session, [row])}"
+    tag = f'W/"{row.version}{queue}"'
     return Glance(tag, ended=GenerationStatus(row.status) in TERMINAL)
+
+
+def _waits_for(session: Session, rows: Sequence[Generation]) -> WaitReason:
+    """What the queued ones of `rows`, which are of one project, wait for."""
+    return "quota" if quotas.is_spent(session, rows[0].project_id) else "no_free_gpu"
+
+
+def _queue(row: Generation, place: int | None, reason: WaitReason | None) -> GenerationQueue | None:
+    if place is None or reason is None:
+        return None
+    return GenerationQueue(
+        position=place, reason=reason, expires_at=generations.queue_expires_at(row)
+    )
 
 
 def _names(session: Session, rows: Sequence[Generation]) -> dict[UUID, str]:

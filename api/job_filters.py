@@ -22,7 +22,7 @@ _MAKER = "Give the id of an API key or a member, as a job's `created_by` has it.
 _PARENT = "Give the id of a job, as a job's `parent_job_id` has it."
 
 
-def of_query(  # noqa: PLR0913 (the query's parameters)
+async def of_query(  # noqa: PLR0913 (the query's parameters)
     request: Request,
     statuses: Annotated[
         list[Status], Query(alias="status", description="Any of these; may be repeated.")
@@ -52,7 +52,7 @@ def of_query(  # noqa: PLR0913 (the query's parameters)
     prefix = LABEL.removesuffix("NAME")
     labels = {
         name.removeprefix(prefix): value
-        for name, value in request.query_params.items()
+        for name, value in sorted(request.query_params.items())
         if name.startswith(prefix)
     }
     key_id, member_id = _uuid("key", created_by), _uuid("mem", created_by)

@@ -216,7 +216,8 @@ def _wishes(
     expect, of_expect = _wish(Expect, given.get("expect"), "/expect")
     faults = [*of_notify, *of_expect]
     if notify is not None:
-        faults += event_types.faults(notify.events or [], pointer="/notify/events")
+        named, known = notify.events or [], event_types.EVENT_TYPES
+        faults += event_types.faults(named, pointer="/notify/events", known=known)
         faults += _endpoint_faults(session, project_id, notify.webhook_endpoints or [])
     limit = None if expect is None else expect.max_estimated_cost
     currency = get_settings().currency

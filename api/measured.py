@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -39,6 +40,8 @@ class Measured:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        # To look a series up by its labels takes longer than to count.
+        self._series = lru_cache(maxsize=2000)(self._series_of)
         streams = Gauge(
             "vader_open_streams", "Event streams open in this process.", registry=self._registry
         )
@@ -47,10 +50,18 @@ class Measured:
 
     def count(self, scope: Scope, *, status: int, seconds: float) -> None:
         """Counts a request that was answered; `scope` is what the router made of it."""
-        route = route_class(getattr(scope.get("route"), "path", None))
+        path = getattr(scope.get("route"), "path", None)
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route, method).observe(seconds)
+        requests, its_seconds = self._series(path, method, status)
+        requests.inc()
+        its_seconds.observe(seconds)
+
+    def _series_of(self, path: str | None, method: str, status: int) -> tuple[Counter, Histogram]:
+        route = route_class(path)
+        return (
+            self._requests.labels(route, method, str(status)),
+            self._seconds.labels(route, method),
+        )
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format. What the database knows is at most 5 s old."""

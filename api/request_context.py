@@ -1,4 +1,4 @@
-"""What every request gets: an id, a trace id, an access log line and the headers that go with them."""
+"""What every request gets: an id, a trace id, a line in the access log and the headers that go with them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 import uuid
+from http import HTTPStatus
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,8 +59,9 @@ class RequestContext:
             took_s = time.perf_counter() - started
             # A stream lasts as long as somebody listens: how long it took is until it began.
             self._measured.count(scope, status=status, seconds=began_s or took_s)
-            # The path alone: query strings hold the signatures of links.
-            access_logger.info(
+            # The path alone: query strings hold the signatures of links. Polls that find nothing new are many.
+            access_logger.log(
+                logging.DEBUG if status == HTTPStatus.NOT_MODIFIED else logging.INFO,
                 "%s %r %d %.1f ms %s",
                 scope["method"],
                 scope["path"],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from domain.budgets import CEILINGS
-from domain.job_reading import Seen
+from domain.job_reading import Seen, WaitReason
 from domain.job_status import Status
 from domain.pausing import RAISED
+from domain.tables import Job
 
-_WAITS = {
+_WAITS: dict[WaitReason, str] = {
     "no_free_gpu": "Waits for a worker to be free.",
     "project_concurrency": "Waits for another job of the project to end: as many run as may.",
     "quota": "Waits for the next month: the project's GPU-seconds are used up.",
@@ -22,7 +25,7 @@ def status_reason(seen: Seen) -> str | None:
         return "Deleted: its files are gone."
     match Status(job.status):
         case Status.QUEUED:
-            return None if seen.queued is None else _WAITS[seen.queued.reason]
+            return None if seen.queued is None else _why_waiting(seen.queued.reason, job)
         case Status.PAUSING:
             return "A checkpoint is being written before it pauses."
         case Status.PAUSED:
@@ -32,6 +35,13 @@ def status_reason(seen: Seen) -> str | None:
         case Status.FAILED:
             return None if job.error is None else str(job.error["message"])
     return None
+
+
+def _why_waiting(reason: WaitReason, job: Job) -> str:
+    if reason != "no_fitting_gpu":
+        return _WAITS[reason]
+    needs = math.ceil(job.least_gib or 0.0)
+    return f"Waits for a worker with {needs} GiB on one GPU: none that is there has as much."
 
 
 def _why_paused(reason: str | None) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials
+from fastapi.security import HTTPBearer
 
 from api import access
-from api.deps import bearer_scheme, cookie_scheme
+from api.deps import KEY_DESCRIPTION, current_caller, refuse_unsound
 from domain import callers, db, stream_tokens
 from domain.errors import InvalidStreamToken
 from domain.stream_tokens import Grant
@@ -21,25 +21,31 @@ def wants_stream(request: Request) -> bool:
     return EVENT_STREAM in request.headers.get("accept", "")
 
 
-async def stream_grant(
-    request: Request,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)],
-    cookie: Annotated[str | None, Depends(cookie_scheme)],
-    token: Annotated[
-        str | None,
-        Query(
-            max_length=2000,
-            description="Instead of an API key, for the stream alone: from POST /v1/stream-tokens.",
-        ),
-    ] = None,
-) -> Grant:
-    """Who asks, and for which job's streams alone, if so.
+class _StreamGuard(HTTPBearer):
+    """What guards a route that can stream: who asks, and for which job's streams alone, if so."""
 
-    Raises `InvalidStreamToken`, also where no stream is asked for, and as `api.access.identify`.
-    """
-    if token is None:
-        key = None if bearer is None else bearer.credentials
-        return Grant(await access.identify(request, bearer=key, cookie=cookie), job_id=None)
+    async def __call__(  # type: ignore[override]
+        self,
+        request: Request,
+        token: Annotated[
+            str | None,
+            Query(
+                max_length=2000,
+                description="Instead of an API key, for the stream alone: from POST /v1/stream-tokens.",
+            ),
+        ] = None,
+    ) -> Grant:
+        """Raises `InvalidStreamToken`, also where no stream is asked for, and as a polled route's guard."""
+        if token is None:
+            grant = Grant(await current_caller(request), job_id=None)
+        else:
+            grant = await _opened(request, token)
+        refuse_unsound(request, request.scope["route"].query_names)
+        callers.require(grant.caller, "jobs:read")
+        return grant
+
+
+async def _opened(request: Request, token: str) -> Grant:
     if not wants_stream(request):
         raise InvalidStreamToken(f"A stream token opens streams alone: Accept: {EVENT_STREAM}.")
     grant = stream_tokens.verify(token)
@@ -48,9 +54,6 @@ async def stream_grant(
     return grant
 
 
-StreamGrantDep = Annotated[Grant, Depends(stream_grant)]
-
-
-async def may_read_jobs(grant: StreamGrantDep) -> None:
-    """Raises `MissingScope` unless whoever asks may read jobs."""
-    callers.require(grant.caller, "jobs:read")
+StreamReader = Annotated[
+    Grant, Depends(_StreamGuard(scheme_name="HTTPBearer", description=KEY_DESCRIPTION))
+]

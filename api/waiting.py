@@ -16,9 +16,7 @@ from sqlalchemy.orm import Session
 
 from api.deps import CallerDep, DoorbellDep
 from api.doorbell import Doorbell, heard_within
-from api.job_view import tag_text
-from domain import db, ids, job_reading
-from domain.job_status import TERMINAL, Status
+from domain import db, ids
 
 IfNoneMatch = Annotated[
     str | None, Header(alias="If-None-Match", description="The `ETag` of the answer you have.")
@@ -152,14 +150,6 @@ def answered(
     if shape.poll_after_s is not None:
         headers["Retry-After"] = str(shape.poll_after_s)
     return JSONResponse(shape.model_dump(mode="json"), headers=headers)
-
-
-def _job_glimpse(session: Session, project_id: UUID, job_id: UUID) -> Glance:
-    tag = job_reading.tag_of(session, project_id=project_id, job_id=job_id)
-    return Glance(tag_text(tag), ended=Status(tag.status) in TERMINAL)
-
-
-wait_if_asked = waits_for("job_id", "job", _job_glimpse)
 
 
 def _granted(prefer: str | None) -> int | None:

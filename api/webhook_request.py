@@ -43,7 +43,8 @@ def _faults(document: JsonValue, *, allow_private: bool) -> list[Fault]:
         faults.append(Fault(pointer="/url", code="illegal_url", detail=wrong))
     if isinstance(types, list):
         named = [name if isinstance(name, str) else "" for name in types]
-        unknown = event_types.faults(named, pointer="/event_types")
+        known = event_types.WEBHOOK_TYPES
+        unknown = event_types.faults(named, pointer="/event_types", known=known)
         faults += [fault for fault in unknown if isinstance(types[_index(fault)], str)]
     return faults
 

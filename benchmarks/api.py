@@ -2,8 +2,8 @@
 
     python -m benchmarks.api [--jobs 1000 1000000] [--seconds 8] [--rounds 3] [--write FILE]
 
-For every size a real Postgres is filled by SQL (50 events a job); the API and a bare Starlette app with one query
-a request (`benchmarks.api_bare`), one process each, are asked in turn, so that a noisy machine hits both
+For every size a real Postgres is filled by SQL (50 events a job); the API and a bare Starlette app with the same
+query (`benchmarks.api_bare`), one process each, are asked in turn, so that a noisy machine hits both
 alike. Reads: a job, a job that has not changed (304), a filtered list, a page of events.
 """
 
@@ -130,12 +130,12 @@ def _requests(api: int, filled: Filled) -> dict[str, tuple[list[Request], list[R
     pages = [Request(f"/v1/jobs/{each}/events?limit=100", key, 200) for each in public]
 
     def bare(kind: str, ids: list[str], status: int = 200) -> list[Request]:
-        return [Request(f"/{kind}/{each}", {}, status) for each in ids]
+        return [Request(f"/{kind}/{filled.project_id}/{each}", {}, status) for each in ids]
 
     return {
         "job": (jobs, bare("job", job_ids)),
         "job, unchanged": (same, bare("unchanged", job_ids[:50], 304)),
-        "list": (listed, bare("list", [filled.project_id])),
+        "list": (listed, [Request(f"/list/{filled.project_id}", {}, 200)]),
         "events": (pages, bare("events", job_ids)),
     }
 

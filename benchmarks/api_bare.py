@@ -1,4 +1,4 @@
-"""The least that the API's reads could cost: Starlette and psycopg, one query a request, the row as JSON.
+"""The least that the API's reads could cost: Starlette and psycopg, the API's own query, its rows as JSON.
 
 `python -m benchmarks.api_bare --port N`, the database's URL in the environment as DATABASE_URL. No key is
 checked, nothing is rendered, nothing is validated: what the API takes beyond this is what it does for its callers.
@@ -16,25 +16,18 @@ from typing import Any
 
 import psycopg
 import uvicorn
-from psycopg.rows import dict_row
+from psycopg.rows import TupleRow
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from domain import events, job_list, job_reading
+from domain.job_list import JobFilters
+from domain.reads import Statement, message_of
+
 CONNECTIONS = 8
-_JOB = "SELECT * FROM jobs WHERE id = %(job)s"
-_VERSION = "SELECT version FROM jobs WHERE id = %(job)s"
-# As the API's list: everything but the specs.
-_COLUMNS = """
-SELECT string_agg(quote_ident(column_name), ', ') AS columns FROM information_schema.columns
-WHERE table_name = 'jobs' AND column_name NOT IN ('spec', 'asked_spec')
-"""
-_LIST = """
-SELECT {columns} FROM jobs
-WHERE project_id = %(project)s AND status = 'running' ORDER BY created_at DESC, id DESC LIMIT 20
-"""
-_EVENTS = "SELECT * FROM events WHERE job_id = %(job)s AND seq > 0 ORDER BY seq LIMIT 100"
+RUNNING = job_list.values_of(JobFilters(statuses=("running",)))
 
 
 class Database:
@@ -42,20 +35,15 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.columns = ""
-        self._free: asyncio.Queue[psycopg.AsyncConnection[dict[str, Any]]] = asyncio.Queue()
+        self._free: asyncio.Queue[psycopg.AsyncConnection[TupleRow]] = asyncio.Queue()
 
     async def open(self) -> None:
-        """Connects, and learns the columns of a listed job."""
+        """Connects."""
         for _ in range(CONNECTIONS):
-            connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, row_factory=dict_row
-            )
+            connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
             self._free.put_nowait(connection)
-        (found,) = await self.rows(_COLUMNS, {})
-        self.columns = found["columns"]
 
-    async def rows(self, query: str, values: Mapping[str, str]) -> list[dict[str, Any]]:
+    async def rows(self, query: bytes, values: Mapping[str, Any]) -> list[TupleRow]:
         connection = await self._free.get()
         try:
             return await (await connection.execute(query, values)).fetchall()
@@ -64,27 +52,30 @@ class Database:
 
 
 def create_app(database: Database) -> Starlette:
-    """Four routes, one query each."""
+    """Four routes, one query each: those of `api.routes.jobs` and `api.routes.events`."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await database.open()
         yield
 
-    def answering(query: str, status: int = 200) -> Any:
+    def answering(statement: Statement, status: int = 200, **asked: Any) -> Any:
+        text, constants = message_of(statement)
+        values = {**constants, **asked}
+
         async def answer(request: Request) -> Response:
-            text = query.format(columns=database.columns)
-            rows = await database.rows(text, {**request.path_params})
+            rows = await database.rows(text, {**values, **request.path_params})
             body = b"" if status == 304 else json.dumps(rows, default=str).encode()
             return Response(body, status_code=status, media_type="application/json")
 
         return answer
 
+    listed = job_list.narrowed(frozenset(RUNNING), after=False, most=21)
     routes = [
-        Route("/job/{job}", answering(_JOB)),
-        Route("/unchanged/{job}", answering(_VERSION, 304)),
-        Route("/list/{project}", answering(_LIST)),
-        Route("/events/{job}", answering(_EVENTS)),
+        Route("/job/{project}/{job}", answering(job_reading.WHOLE)),
+        Route("/unchanged/{project}/{job}", answering(job_reading.TAG, 304)),
+        Route("/list/{project}", answering(listed, **RUNNING)),
+        Route("/events/{project}/{job}", answering(events.PAGE, after=0, most=101)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 

@@ -13,5 +13,8 @@ RUN pip install --constraint requirements.lock . \
     && useradd --system --uid 10001 --home-dir /var/lib/vader --create-home vader \
     && install -d -o vader /var/lib/vader/weights
 USER vader
+# The git commit, shown with what this image runs: --build-arg VADER_COMMIT=$(git rev-parse HEAD)
+ARG VADER_COMMIT=""
+ENV VADER_COMMIT=$VADER_COMMIT
 EXPOSE 8000
 CMD ["python", "-m", "api", "--host", "0.0.0.0", "--port", "8000"]

@@ -16,5 +16,8 @@ RUN pip install --constraint requirements.lock ".[train]" \
     && useradd --system --uid 10001 --home-dir /var/lib/vader --create-home vader \
     && install -d -o vader /var/lib/vader/weights
 USER vader
+# The git commit, shown with what this image runs: --build-arg VADER_COMMIT=$(git rev-parse HEAD)
+ARG VADER_COMMIT=""
+ENV VADER_COMMIT=$VADER_COMMIT
 # One job at a time and one slot per container; more containers make more slots.
 CMD ["celery", "--app", "worker.app", "worker", "--queues", "train", "--concurrency", "1", "--loglevel", "info"]

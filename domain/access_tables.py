@@ -79,6 +79,8 @@ class ProjectQuota(Base):
     gpu_seconds_a_month: Mapped[int | None]
     storage_bytes: Mapped[int | None]
     generations_a_month: Mapped[int | None]
+    templates: Mapped[int | None]
+    template_versions: Mapped[int | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=_NOW)
 
 

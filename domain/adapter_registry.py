@@ -112,9 +112,7 @@ def list_adapters(
     ]
     if filters.base_model is not None:
         name = filters.base_model
-        conditions.append(
-            or_(Job.base_model == name, func.split_part(Job.base_model, "@", 1) == name)
-        )
+        conditions.append(or_(Job.base_model == name, Job.base_model_id == name))
     if filters.job_id is not None:
         conditions.append(Adapter.job_id == filters.job_id)
     if filters.alias is not None:

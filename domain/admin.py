@@ -9,7 +9,7 @@ revoke-key --project NAME --key ID      ends an API key
 invite --project NAME --email EMAIL --name NAME --role viewer|editor|admin
                                   invites somebody to the dashboards; shows the token once
 set-quota --project NAME [--running-jobs N] [--queued-jobs N] [--gpu-seconds-a-month N]
-          [--storage-bytes N] [--generations-a-month N]
+          [--storage-bytes N] [--generations-a-month N] [--templates N] [--template-versions N]
                                   sets what is given; `default` goes back to the settings
 """
 

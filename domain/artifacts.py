@@ -14,9 +14,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from domain import adapters, best_checkpoint, events, init_from, jobs, logs
+from domain import adapters, best_checkpoint, events, init_from, jobs, logs, pages
 from domain.errors import NotFound
 from domain.ids import new_id, to_public
+from domain.pages import Page
 from domain.tables import Adapter, Attempt, Checkpoint, Evaluation, Job, Json, Sample
 from vader_core import lines
 
@@ -205,10 +206,17 @@ def sample(session: Session, *, project_id: UUID, sample_id: UUID) -> Sample:
     return found
 
 
-def checkpoints(session: Session, *, job_id: UUID) -> list[Checkpoint]:
-    """The job's checkpoints, newest first, also those whose files are gone."""
+def checkpoints(
+    session: Session, *, job_id: UUID, cursor: str | None = None, limit: int = 100
+) -> Page[Checkpoint]:
+    """The job's checkpoints, newest first, also those whose files are gone. Raises `InvalidCursor`."""
+    list_name = f"checkpoints {job_id}"
     query = select(Checkpoint).where(Checkpoint.job_id == job_id)
-    return list(session.scalars(query.order_by(Checkpoint.step.desc())))
+    if cursor is not None:
+        query = query.where(Checkpoint.step < pages.number_of(cursor, list_name))
+    rows = list(session.scalars(query.order_by(Checkpoint.step.desc()).limit(limit + 1)))
+    more = len(rows) > limit
+    return Page(rows[:limit], pages.encoded([rows[limit - 1].step], list_name) if more else None)
 
 
 def checkpoint(session: Session, *, job_id: UUID, checkpoint_id: UUID) -> Checkpoint:

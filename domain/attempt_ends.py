@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from domain import db, events, jobs, queue, usage
+from domain import db, events, jobs, memory_shortage, queue, usage
 from domain.ids import to_public
 from domain.job_errors import JobError
 from domain.job_status import Status
@@ -39,16 +39,39 @@ def attempt_failed(session: Session, job: Job, error: JobError, *, outcome: Outc
     if outcome == "lost" and _got_further(session, job):
         _tell_of(session, job, error)
         return preempted(session, job, outcome=outcome, error=error.model_dump(mode="json"))
+    if error.code == "out_of_memory":
+        return _out_of_memory(session, job, error, outcome=outcome)
     charged = _charged(session, job) + 1
     again = error.retryable and charged < get_settings().max_attempts
     if not again or _failed_so_before(session, job, error):
         return failed(session, job, error, outcome=outcome)
+    wait_s = _backoff_s(charged) if outcome == "failed" else 0.0
+    return _again(session, job, error, outcome=outcome, wait_s=wait_s)
+
+
+def _out_of_memory(session: Session, job: Job, error: JobError, *, outcome: Outcome) -> Job:
+    """As other errors, but a larger GPU is no place where it failed before, and there is nothing to wait for."""
+    error = memory_shortage.judged(session, job, error)
+    if not error.retryable or _charged(session, job) + 1 >= get_settings().max_attempts:
+        return failed(session, job, error, outcome=outcome)
+    return _again(session, job, error, outcome=outcome, message=error.hint)
+
+
+def _again(
+    session: Session,
+    job: Job,
+    error: JobError,
+    *,
+    outcome: Outcome,
+    message: str = "",
+    wait_s: float = 0.0,
+) -> Job:
+    """Another attempt follows the one that ended with `error`, unless the job is pausing."""
     told = error.model_dump(mode="json")
     _tell_of(session, job, error)
     if job.status == Status.PAUSING:
         return paused(session, job, outcome=outcome, error=told)
-    wait_s = _backoff_s(charged) if outcome == "failed" else 0.0
-    return requeued(session, job, outcome=outcome, error=told, wait_s=wait_s)
+    return requeued(session, job, outcome=outcome, message=message, error=told, wait_s=wait_s)
 
 
 def preempted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from domain import jobs
 from domain.errors import CountMismatch, ValidationFailed
-from domain.job_list import JobFilters, conditions
+from domain.job_list import JobFilters, conditions, values_of
 from domain.job_status import Status, sources
 from domain.tables import Job
 from vader_core.faults import Fault
@@ -31,12 +32,17 @@ def batch_cancel(
     `which` are their ids or filters as in a list. Raises `CountMismatch` when they are not exactly
     `expected_count`, and `ValidationFailed` for ids that the project does not have; then none is cancelled.
     """
-    meant = [Job.project_id == project_id, *_meant(session, project_id, which)]
-    open_ones = [*meant, Job.status.in_(sources(Status.CANCELLING))]
+    meant, values = _meant(session, project_id, which)
+    open_ones = [
+        Job.project_id == project_id,
+        Job.status.in_(sources(Status.CANCELLING)),
+        *meant,
+    ]
     query = select(Job.id).where(*open_ones).order_by(Job.id).limit(expected_count + 1)
-    found = list(session.scalars(query.with_for_update()))
+    found = list(session.scalars(query.with_for_update(), values))
     if len(found) != expected_count:
-        count = session.scalars(select(func.count()).select_from(Job).where(*open_ones)).one()
+        counted = select(func.count()).select_from(Job).where(*open_ones)
+        count = session.scalars(counted, values).one()
         detail = f"{count} jobs would be cancelled, not {expected_count}. None was."
         raise CountMismatch(detail, count=count, expected_count=expected_count)
     return [
@@ -49,9 +55,11 @@ def batch_cancel(
 
 def _meant(
     session: Session, project_id: UUID, which: Sequence[UUID] | JobFilters
-) -> list[ColumnElement[bool]]:
+) -> tuple[list[ColumnElement[bool]], dict[str, Any]]:
+    """Conditions, and the values that they compare with."""
     if isinstance(which, JobFilters):
-        return conditions(which)
+        values = values_of(which)
+        return conditions(values), values
     query = select(Job.id).where(Job.project_id == project_id, Job.id.in_(which))
     known = set(session.scalars(query))
     unknown = [
@@ -65,4 +73,4 @@ def _meant(
     ]
     if unknown:
         raise ValidationFailed(unknown)
-    return [Job.id.in_(which)]
+    return [Job.id.in_(which)], {}

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Select, SQLColumnExpression, and_, select
 from sqlalchemy.orm import Session
 
-from domain.tables import Checkpoint, Evaluation
+from domain.tables import Checkpoint, Evaluation, Json
 
 Columns = TypeVarTuple("Columns")
 
@@ -19,6 +19,21 @@ Columns = TypeVarTuple("Columns")
 def best(session: Session, *, job_id: UUID) -> Checkpoint | None:
     """The job's best checkpoint, None where it has none."""
     return session.scalar(ranked(select(Checkpoint), job_id).limit(1))
+
+
+def best_evaluation(session: Session, *, job_id: UUID) -> Json | None:
+    """`heldout_reward` and `step` of the best periodic evaluation, the later one of two alike; None without any.
+
+    Its checkpoint may have been given up, and there may be none of its step.
+    """
+    query = (
+        select(Evaluation.heldout_reward, Evaluation.step)
+        .where(Evaluation.job_id == job_id, Evaluation.kind == "periodic")
+        .order_by(Evaluation.heldout_reward.desc(), Evaluation.step.desc())
+        .limit(1)
+    )
+    row = session.execute(query).one_or_none()
+    return None if row is None else {"heldout_reward": row.heldout_reward, "step": row.step}
 
 
 def ranked(query: Select[*Columns], job_id: UUID | SQLColumnExpression[UUID]) -> Select[*Columns]:

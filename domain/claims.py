@@ -7,7 +7,6 @@ gets `StaleAttempt` and has changed nothing. Only the database's clock decides a
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,12 +15,13 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
-from domain import attempt_ends, budgets, events, jobs, prompt_sets, quotas, uploads
+from domain import attempt_ends, budgets, events, jobs, prompt_sets, quotas, uploads, waiting_jobs
+from domain.code_version import code_version
 from domain.errors import InvalidTransition
 from domain.job_errors import JobError
-from domain.job_status import HELD, Status, allowed_actions
+from domain.job_status import Status, allowed_actions
 from domain.settings import get_settings
 from domain.tables import Attempt, Checkpoint, Job, Json
 from domain.uploads import ImageRef
@@ -85,11 +85,11 @@ def claim(session: Session, *, worker: str, hardware: str) -> Claim | None:
 
     The project with the fewest running jobs comes first, of its jobs the one of the highest priority, of
     these the oldest: priority sets the order within a project and never before others. Passed over are rows
-    that another worker is claiming this moment, jobs that wait after a failed attempt, and those of
-    projects whose quotas are used up.
+    that another worker is claiming this moment, jobs that wait after a failed attempt, those that workers
+    with more memory take (`domain.capacity`), and those of projects whose quotas are used up.
     """
     without_room: set[UUID] = set()
-    while (job := session.scalar(_next_waiting(without_room))) is not None:
+    while job := waiting_jobs.next_for(session, hardware=hardware, without_room=without_room):
         if not quotas.has_room(session, job.project_id):
             # Another claim took the last place of the project since this one looked.
             without_room.add(job.project_id)
@@ -126,6 +126,7 @@ def _start(session: Session, job: Job, spec: JobSpec, *, worker: str, hardware: 
             number=job.attempt,
             worker=worker,
             hardware=hardware,
+            code_version=code_version(),
             gpu_seconds_before=job.gpu_seconds,
         )
     )
@@ -300,26 +301,6 @@ def fail_queued(session: Session, job: Job, error: JobError) -> Job:
     """Fails a job that no attempt holds. `job` is locked."""
     told = attempt_ends.completed(session, job, error)
     return attempt_ends.failed(session, job, told, outcome=None)
-
-
-def _next_waiting(without_room: Collection[UUID]) -> Select[Job]:
-    other = aliased(Job)
-    running = (
-        select(other.project_id, func.count().label("jobs"))
-        .where(other.finished_at.is_(None), other.status.in_(HELD))
-        .group_by(other.project_id)
-        .subquery("running")
-    )
-    ready = Job.run_after <= func.clock_timestamp()
-    return (
-        select(Job)
-        .outerjoin(running, running.c.project_id == Job.project_id)
-        .where(Job.status == Status.QUEUED, ready, quotas.may_start())
-        .where(Job.project_id.not_in(without_room))
-        .order_by(func.coalesce(running.c.jobs, 0), Job.priority, Job.created_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=Job)
-    )
 
 
 def _spec_unreadable(wrong: ValidationError) -> JobError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from domain.best_checkpoint import best_evaluation
 from domain.tables import Evaluation, Event, Job, Json, MetricPoint, Sample
 
 
@@ -21,6 +22,7 @@ def forget_after(session: Session, job: Job, *, step: int) -> None:
         beyond = delete(table).where(table.job_id == job.id, table.step > step)
         session.execute(beyond.execution_options(synchronize_session=False))
     job.step = step
+    job.best_evaluation = best_evaluation(session, job_id=job.id)
     if job.latest_metrics is not None and job.latest_metrics["step"] > step:
         job.latest_metrics = _line_of(session, job, step)
     if job.evaluation is not None and job.evaluation["step"] > step:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from domain import (
     budgets,
+    capacity,
     hardware_classes,
     jobs,
     memory_estimates,
@@ -23,7 +24,7 @@ from domain import (
     similar_runs,
     workers,
 )
-from domain.hardware_classes import HardwareClass
+from domain.hardware_classes import HardwareClass, has_gpu
 from domain.memory_estimates import Memory
 from domain.queue_waits import Wait
 from domain.settings import get_settings
@@ -100,8 +101,10 @@ def estimate(session: Session, asked: Asked, catalogue: Catalogue, *, now: datet
     runs = similar_runs.find(session, spec, hardware=[worker.hardware for worker in living])
     gpu_seconds = _gpu_seconds(runs, planned)
     wall_clock_s = _wall_clock_s(runs, planned)
-    ahead = queue_waits.ahead_of_new(session, priority=jobs.PRIORITIES[spec.priority])
-    wait = queue_waits.expected(session, ahead=ahead)
+    memory = memory_estimates.memory(spec, catalogue, runs)
+    wait = queue_waits.of_new(
+        session, priority=jobs.PRIORITIES[spec.priority], need=capacity.estimated(memory)
+    )
     needs = {
         "max_gpu_seconds": gpu_seconds,
         "max_cost": gpu_seconds,
@@ -114,12 +117,24 @@ def estimate(session: Session, asked: Asked, catalogue: Catalogue, *, now: datet
         gpu_seconds=gpu_seconds,
         wall_clock_s=wall_clock_s,
         queue_wait_s=wait,
-        memory=memory_estimates.memory(spec, catalogue, runs),
+        memory=memory,
         hardware=hardware_classes.classes(living),
         storage_gib=storage_gib(session, spec, planned, runs),
         cost=_cost(gpu_seconds),
         first_ceiling=_first_ceiling(asked, planned, needs, now=now),
     )
+
+
+def memory_and_hardware(
+    session: Session, spec: JobSpec, catalogue: Catalogue
+) -> tuple[Memory, list[HardwareClass]]:
+    """`memory` and `hardware` of the estimate of the resolved `spec`, without the rest."""
+    living = workers.living(session)
+    hardware = hardware_classes.classes(living)
+    names = [kind for kind in {worker.hardware for worker in living} if has_gpu(kind)]
+    # Only runs on GPUs tell of their memory.
+    runs = similar_runs.find(session, spec, hardware=names) if names else []
+    return memory_estimates.memory(spec, catalogue, runs), hardware
 
 
 def _gpu_seconds(runs: Sequence[Run], planned: Plan) -> Quantiles:

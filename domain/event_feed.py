@@ -82,7 +82,7 @@ START = Place(0, UUID(int=0), 0)
 
 @dataclass(frozen=True)
 class Found:
-    """Rows of `domain.events.SHOWN`, in the feed's order. `held_back`: there are more that cannot be
+    """Rows of `domain.events.SHOWN` and `xact`, in the feed's order. `held_back`: there are more that cannot be
     shown yet."""
 
     events: Sequence[Row[Any]]
@@ -99,7 +99,7 @@ def after(
     job_id: UUID | None = None,
 ) -> Found:
     """The project's first `limit` events after `place`, of the given types and job or of all."""
-    wanted = select(*SHOWN).where(Event.project_id == project_id, _beyond(place))
+    wanted = select(*SHOWN, Event.xact).where(Event.project_id == project_id, _beyond(place))
     if job_id is not None:
         wanted = wanted.where(Event.job_id == job_id)
     # An index has each type's events in order; what it finds is then merged.

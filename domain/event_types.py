@@ -1,4 +1,4 @@
-"""The types of events: the set is open for clients, and known here for those who subscribe to some."""
+"""The types of events: the sets are open for clients, and known here for those who subscribe to some."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ EVENT_TYPES = (
     *("job.cancel_requested", "job.adapter_ready", "job.succeeded", "job.failed", "job.cancelled"),
     *("job.changed", "job.deleted"),
 )
+GENERATION_TYPES = ("generation.succeeded", "generation.failed")
+"""What webhooks tell of generations, which have no history of their own."""
+WEBHOOK_TYPES = (*EVENT_TYPES, *GENERATION_TYPES)
 QUIET_TYPES = frozenset({"job.metric"})
 """What comes so often that webhooks carry it only where it was asked for by name."""
 TEST_TYPE = "webhook.test"
 """Not of a job: what `POST /v1/webhook-endpoints/{id}/test` sends."""
 
 
-def faults(types: Sequence[str], *, pointer: str) -> list[Fault]:
-    """One fault for every type that is not known; `pointer` leads to the list."""
+def faults(types: Sequence[str], *, pointer: str, known: Sequence[str]) -> list[Fault]:
+    """One fault for every type that is not among the `known`; `pointer` leads to the list."""
     return [
         not_in_set(
             f"{pointer}/{index}",
             f"There is no event type {name[:100]!r}.",
-            *difflib.get_close_matches(name, EVENT_TYPES, n=2),
+            *difflib.get_close_matches(name, known, n=2),
         )
         for index, name in enumerate(types)
-        if name not in EVENT_TYPES
+        if name not in known
     ]

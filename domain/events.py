@@ -7,15 +7,30 @@ holds until its transaction ends. A project's events as one list: `domain.event_
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Text, cast, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Row,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from domain import webhook_outbox
 from domain.errors import NotFound
 from domain.ids import new_id
+from domain.reads import Reads
 from domain.tables import Event, Job, Json
 
 CHANNEL = "vader_events"
@@ -23,10 +38,28 @@ CHANNEL = "vader_events"
 project for an event, and the id of a changed scoring or generation."""
 
 COLUMNS = tuple(Event.__table__.columns)
-SHOWN = tuple(
-    cast(column, Text).label("data") if column.name == "data" else column for column in COLUMNS
+
+
+class EventRow(NamedTuple):
+    """An event as it is shown, with `data` as JSON text for those who only hand it on."""
+
+    id: UUID
+    job_id: UUID
+    seq: int
+    type: str
+    level: str
+    attempt: int
+    step: int
+    at: datetime
+    message: str
+    data: str
+
+
+SHOWN: tuple[ColumnElement[Any], ...] = (
+    *(Event.__table__.c[name] for name in EventRow._fields[:-1]),
+    cast(Event.data, Text).label("data"),
 )
-"""With `data` as JSON text, for those who only hand it on."""
+"""The columns of an `EventRow`."""
 
 _ANNOUNCED = "announced"
 _LEVELS = {
@@ -106,6 +139,39 @@ def list_after(
     if types:
         query = query.where(Event.type.in_(types))
     return session.execute(query.order_by(Event.seq).limit(limit)).all()
+
+
+async def look_after(
+    reads: Reads,
+    *,
+    project_id: UUID,
+    job_id: UUID,
+    after: int,
+    limit: int,
+    types: Sequence[str] = (),
+) -> list[EventRow]:
+    """As `list_after`, without a session, for a job of the project; none for another's."""
+    values: dict[str, Any] = {
+        "project": project_id,
+        "job": job_id,
+        "after": after,
+        "most": limit,
+    }
+    if types:
+        rows = await reads.rows(PAGE_OF_TYPES, **values, types=list(types))
+    else:
+        rows = await reads.rows(PAGE, **values)
+    return [EventRow._make(row) for row in rows]
+
+
+PAGE = (
+    select(*SHOWN)
+    .where(Event.job_id == bindparam("job"), Event.project_id == bindparam("project"))
+    .where(Event.seq > bindparam("after"))
+    .order_by(Event.seq)
+    .limit(bindparam("most", type_=Integer()))
+)
+PAGE_OF_TYPES = PAGE.where(Event.type == any_(bindparam("types", type_=ARRAY(Text()))))
 
 
 def announce(session: Session, row_id: UUID) -> None:

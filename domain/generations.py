@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from domain import db, events, queue, usage
+from domain import db, events, queue, usage, webhook_outbox
 from domain.callers import Origin
 from domain.errors import InvalidTransition
 from domain.generation_table import TERMINAL, Generation, GenerationStatus
@@ -18,7 +18,8 @@ from domain.ids import new_id, to_public
 from domain.pages import Page, page
 from domain.settings import get_settings
 from domain.short_tasks import ShortTasks
-from domain.tables import Adapter, Job, Json, Upload
+from domain.tables import Adapter, Job, Json
+from domain.upload_table import Upload
 from vader_core.generate_command import IMAGES
 from vader_core.generating import GenerationSpec
 from vader_core.generation_faults import AdapterOrigin
@@ -45,6 +46,7 @@ TASKS = ShortTasks(
     ring=queue.ring_generator,
     waits_at_most=timedelta(hours=6),
     used=_used,
+    ended=webhook_outbox.queue_generation,
 )
 
 ADAPTER_FOLDER = "adapter"

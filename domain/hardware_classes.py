@@ -33,10 +33,18 @@ def has_gpu(hardware: str) -> bool:
     return _GPUS.match(hardware) is not None
 
 
+def gpu_gib(hardware: str) -> float | None:
+    """The memory of one GPU, of what a worker says of itself; None where there is none, or several kinds."""
+    gpus = _gpus(hardware)
+    return None if gpus is None else float(gpus["gib"])
+
+
 def _class(hardware: str, *, workers: int) -> HardwareClass:
+    gpus = _gpus(hardware)
+    name = hardware if gpus is None else f"{gpus['name']} x{gpus['count']}"
+    return HardwareClass(name=name, memory_gib=gpu_gib(hardware), workers=workers)
+
+
+def _gpus(hardware: str) -> re.Match[str] | None:
     """Of what `worker.hardware.describe` writes: "1 x NVIDIA H100 80GB HBM3 (80 GiB)"."""
-    gpus = _GPUS.fullmatch(hardware)
-    if gpus is None or " GiB), " in hardware:
-        return HardwareClass(name=hardware, memory_gib=None, workers=workers)
-    name = f"{gpus['name']} x{gpus['count']}"
-    return HardwareClass(name=name, memory_gib=float(gpus["gib"]), workers=workers)
+    return None if " GiB), " in hardware else _GPUS.fullmatch(hardware)

@@ -17,18 +17,13 @@ def _pages() -> list[Index]:
     return [
         Index("ix_jobs_page", "project_id", *_newest()),
         Index("ix_jobs_page_of_status", "project_id", "status", *_newest()),
-        Index(
-            "ix_jobs_page_of_base_model",
-            "project_id",
-            text("split_part(base_model, '@', 1)"),
-            *_newest(),
-        ),
+        Index("ix_jobs_page_of_base_model", "project_id", "base_model_id", *_newest()),
         Index(
             "ix_jobs_page_of_template",
             "project_id",
-            text("split_part(template, '@', 1)"),
+            "template_id",
             *_newest(),
-            postgresql_where=text("template IS NOT NULL"),
+            postgresql_where=text("template_id IS NOT NULL"),
         ),
         Index("ix_jobs_page_of_method", "project_id", "method", *_newest()),
         Index("ix_jobs_page_of_key", "project_id", "created_by_key_id", *_newest()),

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, Text, and_, func, select
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from domain.jobs import WITHOUT_SPECS
-from domain.pages import Page, page
+from domain import job_reading
+from domain.job_reading import Seen
+from domain.pages import Page, cut, place_of
+from domain.reads import Reads
 from domain.tables import Job
 
 
@@ -40,67 +54,121 @@ class JobFilters:
     text: str | None = None
 
 
-def list_jobs(
-    session: Session,
+async def list_jobs(
+    reads: Reads,
     *,
     project_id: UUID,
     filters: JobFilters,
     cursor: str | None,
     limit: int,
     oldest_first: bool = False,
-) -> Page[Job]:
+) -> Page[Seen]:
     """The project's jobs by age, newest first unless told otherwise, without their specs.
 
     Raises `InvalidCursor`.
     """
-    query = select(Job).where(Job.project_id == project_id, *conditions(filters))
-    filtered_by = json.dumps(
-        [str(project_id), asdict(filters), oldest_first], default=str, sort_keys=True
+    values = values_of(filters)
+    query = narrowed(
+        frozenset(values), after=cursor is not None, most=limit + 1, oldest_first=oldest_first
     )
-    return page(
-        session,
-        query.options(*WITHOUT_SPECS),
-        keys=(Job.created_at, Job.id),
-        filtered_by=f"jobs {filtered_by}",
-        cursor=cursor,
-        limit=limit,
-        oldest_first=oldest_first,
+    place: dict[str, Any] = {}
+    if cursor is not None:
+        place["at"], place["id"] = place_of(
+            cursor, _name(project_id, filters, oldest_first=oldest_first)
+        )
+    found = await job_reading.looks(
+        reads, query, plan_for_values=not _has_index(values), project=project_id, **values, **place
+    )
+    if len(found) <= limit:
+        return Page(found, None)
+    asked = _name(project_id, filters, oldest_first=oldest_first)
+    return cut(
+        found, limit, filtered_by=asked, place=lambda seen: (seen.job.created_at, seen.job.id)
     )
 
 
-def conditions(filters: JobFilters) -> list[ColumnElement[bool]]:
-    """What the filters ask of a job, as SQL."""
-    asked: list[ColumnElement[bool] | None] = [
-        Job.status.in_(filters.statuses) if filters.statuses else None,
-        _named(Job.base_model, filters.base_model) if filters.base_model else None,
-        Job.method == filters.method if filters.method else None,
-        _has_reward(filters.reward) if filters.reward else None,
-        _named(Job.template, filters.template) if filters.template else None,
-        Job.parent_job_id == filters.parent if filters.parent else None,
-        Job.created_by_key_id == filters.created_by_key if filters.created_by_key else None,
-        Job.created_by_member_id == filters.created_by_member
-        if filters.created_by_member
-        else None,
-        Job.labels.contains(dict(filters.labels)) if filters.labels else None,
-        Job.created_at > filters.created_after if filters.created_after else None,
-        Job.created_at < filters.created_before if filters.created_before else None,
-        Job.name.icontains(filters.text, autoescape=True) if filters.text else None,
-    ]
-    return [condition for condition in asked if condition is not None]
+def _name(project_id: UUID, filters: JobFilters, *, oldest_first: bool) -> str:
+    return f"jobs {project_id} {filters} {oldest_first}"
 
 
-def _has_reward(name: str) -> ColumnElement[bool]:
-    if "@" in name:
-        return Job.rewards.contains([name]) & _rewards_named(name.partition("@")[0])
-    return _rewards_named(name)
+def _has_index(names: Collection[str]) -> bool:
+    """Whether an index has just these jobs in the list's order, whatever the values are."""
+    return len(names) <= 1 and _WITH_INDEX.issuperset(names)
 
 
-def _rewards_named(name: str) -> ColumnElement[bool]:
-    names = func.reward_names(Job.rewards, type_=ARRAY(Text()))
-    return names.contains([name])
+@lru_cache(maxsize=1000)
+def narrowed(
+    names: frozenset[str], *, after: bool, most: int, oldest_first: bool = False
+) -> Select[Any]:
+    """The query for `most` jobs, the same object for the same filters, so that it is compiled and planned once.
+
+    The number is written into it: the planner takes an unknown one for a tenth of all rows.
+    """
+    keys = (Job.created_at, Job.id)
+    query = job_reading.LISTED.where(Job.project_id == bindparam("project"), *conditions(names))
+    if after:
+        here, place = (
+            tuple_(*keys),
+            tuple_(bindparam("at", type_=DateTime(timezone=True)), bindparam("id", type_=Uuid())),
+        )
+        query = query.where(here > place if oldest_first else here < place)
+    order = keys if oldest_first else tuple(key.desc() for key in keys)
+    return query.order_by(*order).limit(literal_column(str(most)))
 
 
-def _named(column: SQLColumnExpression[Any], name: str) -> ColumnElement[bool]:
-    """`name` with a version means that version, without one any. Both are found by one index."""
-    without_version = func.split_part(column, "@", 1) == name.partition("@")[0]
-    return and_(without_version, column == name) if "@" in name else without_version
+def conditions(names: Iterable[str]) -> list[ColumnElement[bool]]:
+    """What filters ask of a job, as SQL over `bindparam`s with these names: those of `values_of`."""
+    statuses = [bindparam(name, type_=Text()) for name in sorted(names) if name.startswith(_STATUS)]
+    asked = [_CONDITIONS[name] for name in _CONDITIONS if name in names]
+    return [Job.status.in_(statuses), *asked] if statuses else asked
+
+
+def values_of(filters: JobFilters) -> dict[str, Any]:
+    """What the filters that are given compare with, by the names of `conditions`."""
+    given = {
+        **{f"{_STATUS}{index}": str(each) for index, each in enumerate(filters.statuses)},
+        **_versioned("base_model", filters.base_model),
+        "method": filters.method,
+        **{name: [each] for name, each in _versioned("reward", filters.reward).items()},
+        **_versioned("template", filters.template),
+        "parent": filters.parent,
+        "created_by_key": filters.created_by_key,
+        "created_by_member": filters.created_by_member,
+        "labels": json.dumps(dict(filters.labels)) if filters.labels else None,
+        "created_after": filters.created_after,
+        "created_before": filters.created_before,
+        "text": _ESCAPED.sub(r"/\g<0>", filters.text) if filters.text else None,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _versioned(name: str, reference: str | None) -> dict[str, str]:
+    """An "id", or an "id@version", which both are found by one index."""
+    if not reference:
+        return {}
+    row_id, at, _ = reference.partition("@")
+    return {name: row_id, f"{name}_version": reference} if at else {name: row_id}
+
+
+_STATUS = "status_"
+_WITH_INDEX = frozenset(
+    {f"{_STATUS}0", "base_model", "method", "template", "created_by_key", "created_by_member"}
+)
+_ESCAPED = re.compile(r"[/%_]")
+_REWARD_NAMES = func.reward_names(Job.rewards, type_=ARRAY(Text()))
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    "base_model": Job.base_model_id == bindparam("base_model"),
+    "base_model_version": Job.base_model == bindparam("base_model_version"),
+    "method": Job.method == bindparam("method"),
+    "reward": _REWARD_NAMES.contains(bindparam("reward", type_=ARRAY(Text()))),
+    "reward_version": Job.rewards.contains(bindparam("reward_version", type_=ARRAY(Text()))),
+    "template": Job.template_id == bindparam("template"),
+    "template_version": Job.template == bindparam("template_version"),
+    "parent": Job.parent_job_id == bindparam("parent"),
+    "created_by_key": Job.created_by_key_id == bindparam("created_by_key"),
+    "created_by_member": Job.created_by_member_id == bindparam("created_by_member"),
+    "labels": Job.labels.contains(cast(bindparam("labels", type_=Text()), JSONB)),
+    "created_after": Job.created_at > bindparam("created_after"),
+    "created_before": Job.created_at < bindparam("created_before"),
+    "text": Job.name.icontains(bindparam("text", type_=Text()), escape="/"),
+}

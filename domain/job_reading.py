@@ -1,18 +1,21 @@
 """Jobs with all that is shown of them: the current attempt, who made them, where they stand in the queue.
 
-One query a job, or a few for a whole list, whatever its length.
+One query for a job or a whole list, and a few more where some of them are queued. What is only shown is read
+as plain rows: making entities of them takes longer than reading them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import Select, and_, bindparam, case, func, select, true
+from sqlalchemy import Select, Text, and_, bindparam, case, func, select, true
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
 
 from domain import db, queue_waits, quotas
@@ -25,7 +28,7 @@ from domain.job_status import Status
 from domain.reads import Reads
 from domain.tables import ApiKey, Attempt, Checkpoint, Job
 
-WaitReason = Literal["no_free_gpu", "project_concurrency", "quota", "backoff"]
+WaitReason = Literal["no_free_gpu", "no_fitting_gpu", "project_concurrency", "quota", "backoff"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Seen:
     maker: str | None
     best: tuple[UUID, int] | None
     queued: Queued | None
+
+
+class Specs(NamedTuple):
+    """A job's specs as JSON text: as the client sent it, and resolved."""
+
+    asked: str
+    resolved: str
 
 
 @dataclass(frozen=True)
@@ -71,43 +81,28 @@ def one(session: Session, *, project_id: UUID, job_id: UUID) -> Seen:
     return _seen(job, row[1:-1], _waiting(session, [job], places))
 
 
-async def look(reads: Reads, *, project_id: UUID, job_id: UUID) -> Seen:
+async def look(reads: Reads, *, project_id: UUID, job_id: UUID) -> tuple[Seen, Specs]:
     """As `one`, without a session: how most requests for a job are answered."""
-    rows = await reads.rows(_ONE, project=project_id, job=job_id)
+    rows = await reads.rows(WHOLE, project=project_id, job=job_id)
     if not rows:
         raise _not_found(job_id)
-    *columns, maker, best_id, best_step, place = rows[0]
-    if place is not None:
-        # Why and how long a queued job waits takes looks at other rows.
-        return await asyncio.to_thread(_one_by_itself, project_id, job_id)
-    job = Job(**dict(zip(_JOB_NAMES, columns, strict=False)))
-    attempt = dict(zip(_ATTEMPT_NAMES, columns[len(_JOB_NAMES) :], strict=True))
-    held = None if attempt["number"] is None else Attempt(**attempt)
-    return _seen(job, (held, maker, best_id, best_step), {})
+    ((*shown, asked, resolved),) = rows
+    (seen,) = await _rows_seen([shown])
+    return seen, Specs(asked, resolved)
+
+
+async def looks(reads: Reads, narrowed: Select[Any], **asked: Any) -> list[Seen]:
+    """The jobs of a project's list: `narrowed` is `LISTED` with conditions and an order, and `asked` goes with it
+    to `Reads.rows`."""
+    return await _rows_seen(await reads.rows(narrowed, **asked))
 
 
 async def look_at_tag(reads: Reads, *, project_id: UUID, job_id: UUID) -> Tag:
     """As `tag_of`, without a session."""
-    rows = await reads.rows(_TAG, project=project_id, job=job_id)
+    rows = await reads.rows(TAG, project=project_id, job=job_id)
     if not rows:
         raise _not_found(job_id)
     return Tag(*rows[0])
-
-
-def _one_by_itself(project_id: UUID, job_id: UUID) -> Seen:
-    with db.read() as session:
-        return one(session, project_id=project_id, job_id=job_id)
-
-
-def seen(session: Session, jobs: Sequence[Job]) -> list[Seen]:
-    """The jobs of a list, in its order. They are of one project."""
-    ids = [job.id for job in jobs]
-    query = _joined(select(Job.id, *_AROUND)).where(Job.id.in_(ids))
-    around = {row[0]: row[1:] for row in session.execute(query)}
-    waiting = [job.id for job in jobs if job.status == Status.QUEUED]
-    places = _places(session, waiting) if waiting else {}
-    queued = _waiting(session, jobs, places)
-    return [_seen(job, around[job.id], queued) for job in jobs]
 
 
 def tag_of(session: Session, *, project_id: UUID, job_id: UUID) -> Tag:
@@ -132,6 +127,27 @@ _BEST = (
 _AROUND = (Attempt, func.coalesce(ApiKey.name, Member.name), _BEST.c.id, _BEST.c.step)
 
 
+async def _rows_seen(rows: Sequence[Sequence[Any]]) -> list[Seen]:
+    """Of rows with the columns of `LISTED`."""
+    jobs = [cast(Job, _JobRow._make(row[:_JOB_WIDTH])) for row in rows]
+    waiting = [job for job in jobs if job.status == Status.QUEUED]
+    queued = await asyncio.to_thread(_queued, waiting) if waiting else {}
+    return [
+        _seen(job, (_attempt(row[_JOB_WIDTH:-3]), *row[-3:]), queued)
+        for job, row in zip(jobs, rows, strict=True)
+    ]
+
+
+def _attempt(columns: Sequence[Any]) -> Attempt | None:
+    attempt = cast(Attempt, _AttemptRow._make(columns))
+    return None if attempt.number is None else attempt
+
+
+def _queued(jobs: Sequence[Job]) -> dict[UUID, Queued]:
+    with db.read() as session:
+        return _waiting(session, jobs, _places(session, [job.id for job in jobs]))
+
+
 def _joined(query: Select[Any]) -> Select[Any]:
     current = and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt)
     return (
@@ -148,13 +164,21 @@ def _place() -> Any:
     return case((Job.status == Status.QUEUED, func.queue_place(Job.id)))
 
 
-_JOB_NAMES = [column.name for column in Job.__table__.columns]
-_ATTEMPT_NAMES = [column.name for column in Attempt.__table__.columns]
+_SPECS = (Job.asked_spec, Job.spec)
+_JOB_COLUMNS = [
+    column
+    for column in Job.__table__.columns
+    if column.computed is None and column.name not in {spec.key for spec in _SPECS}
+]
+_ATTEMPT_COLUMNS = list(Attempt.__table__.columns)
+_JOB_WIDTH = len(_JOB_COLUMNS)
+_JobRow = namedtuple("_JobRow", [column.name for column in _JOB_COLUMNS])  # type: ignore[misc]
+_AttemptRow = namedtuple("_AttemptRow", [column.name for column in _ATTEMPT_COLUMNS])  # type: ignore[misc]
 _ASKED = (Job.id == bindparam("job"), Job.project_id == bindparam("project"))
-_ONE = _joined(
-    select(*Job.__table__.columns, *Attempt.__table__.columns, *_AROUND[1:], _place())
-).where(*_ASKED)
-_TAG = select(Job.status, Job.revision, Job.version, _place()).where(*_ASKED)
+LISTED = _joined(select(*_JOB_COLUMNS, *_ATTEMPT_COLUMNS, *_AROUND[1:]))
+"""All that is shown of jobs but their specs: what `looks` narrows."""
+WHOLE = LISTED.add_columns(*(sql_cast(spec, Text) for spec in _SPECS)).where(*_ASKED)
+TAG = select(Job.status, Job.revision, Job.version, _place()).where(*_ASKED)
 
 
 def _places(session: Session, job_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -168,19 +192,19 @@ def _waiting(
     if not places:
         return {}
     now = utc_now()
-    held_back = quotas.waiting_reason(session, jobs[0].project_id)
     # How long a quota holds a job back depends on what its project does.
-    waits = (
-        {} if held_back else queue_waits.expected_waits(session, [p - 1 for p in places.values()])
-    )
+    held_back = quotas.waiting_reason(session, jobs[0].project_id)
+    found = queue_waits.look(session)
     queued = {}
     for job in jobs:
         place = places.get(job.id)
         if place is None:
             continue
         reason: Any = "backoff" if job.run_after > now else held_back or "no_free_gpu"
-        wait = waits.get(place - 1)
-        eta_at = None if wait is None else max(now + timedelta(seconds=wait[0]), job.run_after)
+        if queue_waits.no_worker_can_hold(found, job):
+            reason = "no_fitting_gpu"
+        wait = None if held_back else queue_waits.of_queued(found, job, place=place).p50
+        eta_at = None if wait is None else max(now + timedelta(seconds=wait), job.run_after)
         queued[job.id] = Queued(place, reason, eta_at)
     return queued
 

@@ -146,14 +146,13 @@ def _workers(found: Estimate) -> Iterator[Fault]:
     memory = found.memory
     if not found.hardware:
         yield _warning("", "no_workers", "No worker that trains is there now: the job will wait.")
-    small = [kind.name for kind in found.hardware if fits(memory, kind) is False]
-    if small:
+    if found.hardware and all(fits(memory, kind) is False for kind in found.hardware):
         need = memory.peak if memory.peak is not None else memory.at_least
+        largest = max(kind.memory_gib or 0.0 for kind in found.hardware)
         yield _warning(
             "/video",
             "may_not_fit",
-            f"It takes about {need:.1f} GiB, more than a GPU of {', '.join(small)} has. Workers take jobs "
-            "whatever their size.",
+            f"It takes about {need:.1f} GiB, more than the {largest:.0f} GiB of the largest GPU that a worker has.",
         )
 
 

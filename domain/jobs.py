@@ -15,9 +15,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, defer
 
-from domain import adapter_registry, budgets, db, events, init_from, queue
+from domain import adapter_registry, budgets, capacity, db, events, init_from, queue
 from domain.adapters import publish_newest_checkpoint
 from domain.callers import Origin
+from domain.capacity import Need
 from domain.errors import InvalidTransition, NotFound, StaleAttempt, ValidationFailed
 from domain.ids import new_id, to_public
 from domain.job_status import TERMINAL, Status, allowed_actions, sources
@@ -64,10 +65,11 @@ def create(
     asked_spec: Json,
     origin: Origin,
     ties: Ties = UNTIED,
+    need: Need = capacity.UNKNOWN,
 ) -> Job:
     """A queued job for the resolved `spec`; a worker is told after the commit.
 
-    `asked_spec` is what the client wrote. Raises `ValidationFailed` for a budget that cannot hold.
+    `asked_spec` is what the client wrote, `need` the memory by which workers choose. Raises `ValidationFailed` for a budget that cannot hold.
     """
     wrong = budgets.faults(spec.budget, now=db.utc_now())
     if wrong:
@@ -95,6 +97,8 @@ def create(
         parent_kind=ties.parent_kind,
         init_from=ties.init_from,
         **init_from.beginnings(ties.init_from),
+        least_gib=need.least,
+        peak_gib=need.peak,
         trace_id=origin.trace_id,
         status=Status.QUEUED.value,
         phase=Status.QUEUED.value,

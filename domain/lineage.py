@@ -48,12 +48,9 @@ def _link(child: Job) -> Link | None:
     return Link(from_public("job", start["job_id"]), "init_from", start)
 
 
-def environment(session: Session, adapter: Adapter) -> Json:
-    """The trainer's device, precision and versions in the adapter's attempt; empty where it told none."""
-    query = select(Attempt.environment).where(
-        Attempt.job_id == adapter.job_id, Attempt.number == adapter.attempt
-    )
-    return session.scalar(query) or {}
+def attempt_of(session: Session, adapter: Adapter) -> Attempt:
+    """The attempt that made the adapter."""
+    return session.get_one(Attempt, (adapter.job_id, adapter.attempt))
 
 
 def evaluations(session: Session, adapters: Sequence[Adapter]) -> dict[UUID, Evaluation]:

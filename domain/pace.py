@@ -8,13 +8,12 @@ earlier than said here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from domain.tables import Job
 
 
-@dataclass(frozen=True)
-class Ceiling:
+class Ceiling(NamedTuple):
     """`limit` None: not limited. Steps, queries and seconds as numbers, cost as an amount; the
     deadline's limit are the seconds from creation to it. `fraction` is used / limit."""
 

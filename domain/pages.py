@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -28,13 +29,14 @@ class Row(Protocol):
 
 
 RowT = TypeVar("RowT", bound=Row)
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True)
-class Page(Generic[RowT]):
+class Page(Generic[ItemT]):
     """Some rows; `next_cursor` leads to those after them, None at the end."""
 
-    items: list[RowT]
+    items: list[ItemT]
     next_cursor: str | None
 
 
@@ -53,17 +55,27 @@ def page(  # noqa: PLR0913 (what a page of a list takes)
     Raises `InvalidCursor` for a cursor that this list did not give.
     """
     if cursor is not None:
-        here, place = tuple_(*keys), tuple_(*_decoded(cursor, filtered_by))
+        here, place = tuple_(*keys), tuple_(*place_of(cursor, filtered_by))
         query = query.where(here > place if oldest_first else here < place)
     order = keys if oldest_first else tuple(key.desc() for key in keys)
     ordered = query.order_by(*order).limit(limit + 1)
     rows = list(session.scalars(ordered))
-    more = len(rows) > limit
-    items = rows[:limit]
-    if not more:
+    return cut(rows, limit, filtered_by=filtered_by, place=lambda row: (row.created_at, row.id))
+
+
+def cut(
+    rows: Sequence[ItemT],
+    limit: int,
+    *,
+    filtered_by: str,
+    place: Callable[[ItemT], tuple[datetime, UUID]],
+) -> Page[ItemT]:
+    """The page of the first `limit` of `rows`, of which there is one more where there is a next page."""
+    items = list(rows[:limit])
+    if len(rows) <= limit:
         return Page(items, None)
-    last = items[-1]
-    return Page(items, encoded([last.created_at.isoformat(), str(last.id)], filtered_by))
+    at, row_id = place(items[-1])
+    return Page(items, encoded([at.isoformat(), str(row_id)], filtered_by))
 
 
 def encoded(place: list[str | int], filtered_by: str) -> str:
@@ -85,7 +97,16 @@ def decoded(cursor: str, filtered_by: str) -> list[Any]:
     return place
 
 
-def _decoded(cursor: str, filtered_by: str) -> tuple[datetime, UUID]:
+def number_of(cursor: str, filtered_by: str) -> int:
+    """The number, at least 0, that is the place of `cursor`. Raises `InvalidCursor`."""
+    match decoded(cursor, filtered_by):
+        case [int(number)] if number >= 0:
+            return number
+    raise _no_cursor()
+
+
+def place_of(cursor: str, filtered_by: str) -> tuple[datetime, UUID]:
+    """The age and id after which the page of `cursor` begins. Raises `InvalidCursor`."""
     try:
         at, row_id = decoded(cursor, filtered_by)
         place = datetime.fromisoformat(at), UUID(row_id)

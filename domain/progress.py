@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from domain import budgets, db, discarded_steps, events, jobs, metrics, pace, usage
+from domain.best_checkpoint import best_evaluation
 from domain.ids import new_id
 from domain.job_status import Status
 from domain.tables import Attempt, Evaluation, Job, Json
@@ -94,6 +95,7 @@ def _evaluation_was_not_the_last(session: Session, job: Job) -> None:
             session.delete(row)
         else:
             row.kind, row.data = "periodic", {**row.data, "kind": "periodic"}
+    job.best_evaluation = best_evaluation(session, job_id=job.id)
 
 
 def _has_periodic(session: Session, final: Evaluation) -> bool:
@@ -144,6 +146,7 @@ def _evaluation(session: Session, job: Job, attempt: Attempt, line: lines.Evalua
     )
     place = [Evaluation.job_id, Evaluation.kind, Evaluation.step]
     session.execute(row.on_conflict_do_update(index_elements=place, set_=values))
+    job.best_evaluation = best_evaluation(session, job_id=job.id)
     numbers = {"heldout_reward": line.heldout_reward, **_means_by_reward(line)}
     if line.difference is not None:
         numbers["heldout_delta"] = line.difference.delta

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, undefer
 
 from domain import pages
 from domain.callers import Origin
-from domain.errors import ArtifactExpired, InUse, InvalidCursor, NotFound
+from domain.errors import ArtifactExpired, InUse, NotFound
 from domain.ids import from_public, new_id, to_public
 from domain.pages import Page, page
 from domain.prompt_report import Predecessor, PromptReport
@@ -152,7 +152,7 @@ def placed_prompts(
     Raises `InvalidCursor`.
     """
     filtered_by = f"prompts {row.id} {heldout_fraction} {side}"
-    start = 0 if cursor is None else _index(cursor, filtered_by)
+    start = 0 if cursor is None else pages.number_of(cursor, filtered_by)
     prompts = prompts_of(row)
     # The side of one rests on the marks of others, so all are looked at.
     marks = heldout_marks(prompts, heldout_fraction)
@@ -232,10 +232,3 @@ def _named(session: Session, project_id: UUID, reference: str) -> PromptSet | No
     return session.scalar(
         of_project.where(PromptSet.name == name, PromptSet.version == int(version))
     )
-
-
-def _index(cursor: str, filtered_by: str) -> int:
-    match pages.decoded(cursor, filtered_by):
-        case [int(index)] if index >= 0:
-            return index
-    raise InvalidCursor("This is no cursor that the service gave.")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from domain import workers
+from domain import capacity, workers
+from domain.capacity import Need
 from domain.db import all_projects
+from domain.hardware_classes import gpu_gib
 from domain.job_status import HELD, Status
+from domain.service_tables import Worker
 from domain.similar_runs import quantiles
 from domain.tables import Job
 
@@ -30,46 +35,22 @@ class Wait:
 UNKNOWN = Wait("unknown", None, None)
 
 
-def ahead_of_new(session: Session, *, priority: int) -> int:
-    """How many queued jobs a new job of `priority` (0 high, 2 low) would find before it."""
-    query = select(func.count()).where(Job.status == Status.QUEUED, Job.priority <= priority)
-    with all_projects(session):
-        return session.scalars(query).one()
-
-
-def expected(session: Session, *, ahead: int) -> Wait:
-    """The wait of a job with `ahead` queued jobs before it. See `expected_waits`."""
-    return _wait(_look(session), ahead)
-
-
-def expected_waits(session: Session, ahead: Collection[int]) -> dict[int, tuple[float, float]]:
-    """Median and 90th percentile of the wait, in seconds, by the number of queued jobs before.
-
-    Every busy worker is taken to be half-way through its job. What a project's quota holds back and fair
-    share between projects are not counted in. Nothing is there for waits that are not known.
-    """
-    if not ahead:
-        return {}
-    seen = _look(session)
-    waits = {number: _wait(seen, number) for number in ahead}
-    return {
-        number: (wait.p50, wait.p90)
-        for number, wait in waits.items()
-        if wait.p50 is not None and wait.p90 is not None
-    }
-
-
 @dataclass(frozen=True)
-class _Seen:
-    """Living workers, jobs that they hold, and seconds for which the newest finished jobs held one."""
+class Seen:
+    """Living workers, which of them hold jobs, and seconds for which the newest finished jobs held one.
 
-    living: int
-    held: int
+    `stuck` are the places in the queue of jobs that none of the workers can hold: nobody waits for those.
+    """
+
+    living: Sequence[Worker]
+    busy: frozenset[str]
     took: Sequence[float]
+    stuck: Sequence[Row[int, datetime, UUID]]
 
 
-def _look(session: Session) -> _Seen:
-    held = select(func.count()).where(Job.status.in_(HELD), Job.finished_at.is_(None))
+def look(session: Session) -> Seen:
+    """What waits are estimated from: one look does for any number of jobs."""
+    held = select(Job.owner).where(Job.status.in_(HELD), Job.finished_at.is_(None))
     finished = (
         select(Job.wall_clock_s)
         .where(Job.status == Status.SUCCEEDED)
@@ -77,21 +58,59 @@ def _look(session: Session) -> _Seen:
         .limit(_NEWEST)
     )
     with all_projects(session):
-        return _Seen(
-            living=len(workers.living(session)),
-            held=session.scalars(held).one(),
+        living = workers.living(session)
+        return Seen(
+            living=living,
+            busy=frozenset(owner for owner in session.scalars(held) if owner is not None),
             took=session.scalars(finished).all(),
+            stuck=_stuck(session, living),
         )
 
 
-def _wait(seen: _Seen, ahead: int) -> Wait:
-    free = max(seen.living - seen.held, 0)
-    if not seen.living:
+def of_new(session: Session, *, priority: int, need: Need) -> Wait:
+    """The wait of a job of `priority` (0 high, 2 low) that is made now.
+
+    Workers that would not take it do not count, and every busy one is taken to be half-way through its job.
+    What a project's quota holds back and fair share between projects are not counted in, and every job before
+    it may need the same workers.
+    """
+    before = select(func.count()).where(Job.status == Status.QUEUED, Job.priority <= priority)
+    seen = look(session)
+    with all_projects(session):
+        ahead = session.scalars(before).one()
+    stuck = sum(place[0] <= priority for place in seen.stuck)
+    return _wait(seen, ahead=ahead - stuck, need=need)
+
+
+def of_queued(seen: Seen, job: Job, *, place: int) -> Wait:
+    """As `of_new`, for a job that has its place in the queue, from 1."""
+    own = (job.priority, job.created_at, job.id)
+    stuck = sum(tuple(other) < own for other in seen.stuck)
+    return _wait(seen, ahead=place - 1 - stuck, need=Need(job.least_gib, job.peak_gib))
+
+
+def no_worker_can_hold(seen: Seen, job: Job) -> bool:
+    """Whether workers are there, and none of them would ever take the job."""
+    return bool(seen.living) and not capacity.takers(Need(job.least_gib, job.peak_gib), seen.living)
+
+
+def _stuck(session: Session, living: Sequence[Worker]) -> Sequence[Row[int, datetime, UUID]]:
+    largest = capacity.largest_gib(living)
+    if largest is None or None in {gpu_gib(worker.hardware) for worker in living}:
+        return []
+    query = select(Job.priority, Job.created_at, Job.id)
+    return session.execute(query.where(Job.status == Status.QUEUED, Job.least_gib > largest)).all()
+
+
+def _wait(seen: Seen, *, ahead: int, need: Need) -> Wait:
+    able = {worker.name for worker in capacity.takers(need, seen.living)}
+    if not able:
         return UNKNOWN
+    free = len(able - seen.busy)
     if ahead < free:
         return Wait("analytic", 0.0, 0.0)
     took = quantiles(seen.took)
     if took is None:
         return UNKNOWN
-    turns = (ahead - free + 0.5) / seen.living
+    turns = (ahead - free + 0.5) / len(able)
     return Wait("measured", turns * took[0], turns * took[1])

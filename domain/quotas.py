@@ -1,8 +1,9 @@
-"""Quotas of projects: running and queued jobs, GPU-seconds and generations a month, stored bytes.
+"""Quotas of projects: running and queued jobs, GPU-seconds and generations a month, stored bytes, templates.
 
 Months are those of UTC. What is not set for a project is as the settings say; None is no limit.
-Running jobs and spent GPU-seconds keep queued jobs waiting, and what is left of the month's GPU-seconds is a
-ceiling of jobs that run (`domain.claims`); everything else refuses new work.
+Running jobs and spent GPU-seconds keep queued jobs waiting, the latter generations and scorings too, and
+what is left of the month's GPU-seconds is a ceiling of jobs that run (`domain.claims`); everything else
+refuses new work.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, SelectBase, column, func, select, table
+from sqlalchemy import ColumnElement, SelectBase, SQLColumnExpression, column, func, select, table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -22,14 +23,20 @@ from domain.db import utc_now
 from domain.errors import ProjectQuotaExhausted
 from domain.job_status import HELD, Status
 from domain.settings import get_settings
-from domain.tables import Job
+from domain.tables import Job, Project
+from domain.template_tables import JobTemplate, JobTemplateVersion
 
 NAMES = (
     *("running_jobs", "queued_jobs", "gpu_seconds_a_month", "storage_bytes"),
-    "generations_a_month",
+    *("generations_a_month", "templates", "template_versions"),
 )
 _MONTHLY = frozenset({"gpu_seconds_a_month", "generations_a_month"})
 _WAITING = (Status.QUEUED, Status.PAUSED)
+_OF_TEMPLATES = {
+    "templates": select(func.count(JobTemplate.id)).where(JobTemplate.archived_at.is_(None)),
+    # Archived ones can be read for ever, so they count.
+    "template_versions": select(func.count()).select_from(JobTemplateVersion).join(JobTemplate),
+}
 _generations = table("generations", column("project_id"), column("created_at"))
 
 
@@ -57,6 +64,8 @@ class Limits:
     gpu_seconds_a_month: int | None
     storage_bytes: int | None
     generations_a_month: int | None
+    templates: int | None
+    template_versions: int | None
 
 
 def limits(session: Session, project_id: UUID) -> Limits:
@@ -108,6 +117,21 @@ def check_new_generation(session: Session, project_id: UUID) -> None:
     _check(session, project_id, ("generations_a_month", "gpu_seconds_a_month", "storage_bytes"))
 
 
+def check_new_scoring(session: Session, project_id: UUID) -> None:
+    """As `check_new_job`, for a reward that is tried on videos."""
+    _check(session, project_id, ("gpu_seconds_a_month",))
+
+
+def check_new_template(session: Session, project_id: UUID) -> None:
+    """As `check_new_job`, for a job template in its first version."""
+    _check(session, project_id, ("templates", "template_versions"))
+
+
+def check_new_template_version(session: Session, project_id: UUID) -> None:
+    """As `check_new_job`, for a further version of a job template."""
+    _check(session, project_id, ("template_versions",))
+
+
 def check_storage(session: Session, project_id: UUID) -> None:
     """Raises `ProjectQuotaExhausted` when the project has stored as much as it may."""
     _check(session, project_id, ("storage_bytes",))
@@ -119,7 +143,12 @@ def may_start() -> ColumnElement[bool]:
     It is evaluated once a query, not once a row. Two claims at once can both see room for one: take
     `has_room` before the second counts.
     """
-    return Job.project_id.not_in(_full()) & Job.project_id.not_in(_spent())
+    return Job.project_id.not_in(_full()) & may_spend(Job.project_id)
+
+
+def may_spend(project_id: SQLColumnExpression[UUID]) -> ColumnElement[bool]:
+    """SQL: whether the project has GPU-seconds left this month. It is evaluated once a query."""
+    return project_id.not_in(_spent())
 
 
 def has_room(session: Session, project_id: UUID) -> bool:
@@ -142,6 +171,12 @@ def gpu_seconds_left(session: Session, project_id: UUID) -> float | None:
     if limit is None:
         return None
     return max(limit - usage.gpu_seconds_this_month(session, project_id), 0.0)
+
+
+def is_spent(session: Session, project_id: UUID) -> bool:
+    """Whether the project has no GPU-seconds left this month."""
+    left = gpu_seconds_left(session, project_id)
+    return left is not None and left <= 0
 
 
 def waiting_reason(session: Session, project_id: UUID) -> str | None:
@@ -170,7 +205,12 @@ def _check(session: Session, project_id: UUID, names: tuple[str, ...]) -> None:
 
 def _exhausted(name: str, limit: int, used: float) -> ProjectQuotaExhausted:
     resets_at = _next_month(utc_now()).isoformat() if name in _MONTHLY else None
-    then = f"It resets at {resets_at}." if resets_at else "End or remove something to go on."
+    if resets_at:
+        then = f"It resets at {resets_at}."
+    elif name == "template_versions":
+        then = "Versions are kept for ever: have the quota raised."
+    else:
+        then = "End or remove something to go on."
     return ProjectQuotaExhausted(
         f"{used:g} of {limit} {name} are used. {then}",
         quota=name,
@@ -191,6 +231,8 @@ def _used(session: Session, project_id: UUID, name: str) -> float:
         counted = select(func.count()).select_from(_generations)
         query = counted.where(_generations.c.project_id == project_id, this_month)
         return session.scalar(query) or 0
+    if name in _OF_TEMPLATES:
+        return session.scalar(_OF_TEMPLATES[name].where(JobTemplate.project_id == project_id)) or 0
     wanted = HELD if name == "running_jobs" else _WAITING
     query = select(func.count()).where(
         Job.project_id == project_id, Job.finished_at.is_(None), Job.status.in_(wanted)
@@ -214,17 +256,23 @@ def _full() -> SelectBase:
 
 
 def _spent() -> SelectBase:
-    """The projects that have used up this month's GPU-seconds."""
+    """The projects that have used up this month's GPU-seconds, or have none at all."""
     limit = func.coalesce(
         func.max(ProjectQuota.gpu_seconds_a_month), _default("gpu_seconds_a_month")
     )
-    return (
+    used_up = (
         select(UsageEntry.project_id)
         .outerjoin(ProjectQuota, ProjectQuota.project_id == UsageEntry.project_id)
         .where(UsageEntry.day >= usage.month_start())
         .group_by(UsageEntry.project_id)
         .having(func.sum(UsageEntry.gpu_seconds) >= limit)
     )
+    own = select(ProjectQuota.project_id)
+    without = [own.where(ProjectQuota.gpu_seconds_a_month == 0)]
+    if _default("gpu_seconds_a_month") == 0:
+        limited = own.where(ProjectQuota.gpu_seconds_a_month.is_not(None))
+        without.append(select(Project.id).where(Project.id.not_in(limited)))
+    return used_up.union(*without)
 
 
 def _default(name: str) -> int | None:

@@ -1,13 +1,16 @@
 """Reads that clients repeat all day: asynchronous, and one message to the database and back for each.
 
-Nothing is written here. As in `domain.db`, what is read is what `db.tenant` may see.
+Nothing is written here. As in `domain.db`, what is read is what `db.tenant` may see. A connection keeps the
+role, the project and the way to plan that it was given last, so it needs a session of the database for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -22,12 +25,38 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5
 WAIT_S = 5.0
 _OPTIONS = "-c timezone=UTC -c statement_timeout=30s -c default_transaction_read_only=on"
-# Both settings end with the transaction, which the whole pipeline is.
-_AS_TENANT = "SELECT set_config('role', %s, true), set_config('app.project_id', %s, true)"
+_FOR = b"""
+SELECT set_config('role', %s, false), set_config('app.project_id', %s, false),
+       set_config('plan_cache_mode', %s, false)
+"""
 _DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 Connection = psycopg.AsyncConnection[TupleRow]
+Cursor = psycopg.AsyncCursor[TupleRow]
+Statement = Select[*tuple[Any, ...]]
 Message = tuple[bytes, dict[str, Any]]
 """A statement's text and its parameters."""
+
+
+class _Mode(NamedTuple):
+    """Whose rows a connection sees, and whether it plans a statement for its values."""
+
+    tenant: UUID | None
+    plans_for_values: bool
+
+
+@dataclass(eq=False)
+class _Held:
+    """A place in the pool: its connection, None until it is needed, and the mode that this is in."""
+
+    connection: Connection | None = None
+    cursor: Cursor | None = None
+    mode: _Mode | None = None
+
+    async def drop(self) -> None:
+        """Closes the connection; the next one who takes the place makes another."""
+        connection, self.connection, self.cursor, self.mode = self.connection, None, None, None
+        if connection is not None:
+            await connection.close()
 
 
 class Reads:
@@ -35,77 +64,97 @@ class Reads:
 
     def __init__(self, database_url: str, *, connections: int = 8) -> None:
         self._url = database_url.replace("postgresql+psycopg://", "postgresql://", 1)
-        self._compiled: WeakKeyDictionary[Select[Any], Message] = WeakKeyDictionary()
-        # Last in, first out: what is used stays warm, and what is not needed is never opened.
-        self._free: asyncio.LifoQueue[Connection | None] = asyncio.LifoQueue()
-        for _ in range(connections):
-            self._free.put_nowait(None)
+        self._compiled: WeakKeyDictionary[Statement, Message] = WeakKeyDictionary()
+        self._free = [_Held() for _ in range(connections)]
+        self._turns = asyncio.Semaphore(connections)
 
-    async def rows(self, statement: Select[Any], **values: Any) -> list[TupleRow]:
+    async def rows(
+        self, statement: Statement, *, plan_for_values: bool = False, **values: Any
+    ) -> list[TupleRow]:
         """The rows of `statement`, whose `bindparam`s are given as `values`.
 
-        It is compiled and planned once, so it should be a constant of its module. Raises `Unavailable`
-        when the database does not answer, or no connection is free for 5 seconds.
+        It is compiled and planned once, so it should be kept by its module. `plan_for_values`: how it is best
+        answered depends on the values, and is worth planning each time. Raises `Unavailable` when the database
+        does not answer, or no connection is free for 5 seconds.
         """
+        mode = _Mode(db.tenant.get(), plan_for_values)
+        held = await self._take(mode)
+        # Whether a failure may be told of a connection that broke while nobody used it.
+        was_open = held.connection is not None
         try:
-            connection = await asyncio.wait_for(self._free.get(), WAIT_S)
-        except TimeoutError:
-            raise Unavailable("Too many requests read at this moment.") from None
-        kept: Connection | None = connection
-        try:
-            kept = kept or await self._connect()
             try:
-                return await _asked(kept, self._with(statement, values))
+                return await self._asked(held, mode, statement, values)
             except psycopg.OperationalError:
-                if connection is None:
+                if not was_open:
                     raise
-                # It broke while nobody used it, as when the server was restarted.
-                await kept.close()
-                kept = await self._connect()
-                return await _asked(kept, self._with(statement, values))
+                # As when the server was restarted.
+                await held.drop()
+                return await self._asked(held, mode, statement, values)
         except psycopg.OperationalError as error:
             logger.warning("a read failed: %s", type(error).__name__)
-            await _close(kept)
-            kept = None
+            await held.drop()
             raise Unavailable("The database cannot be reached now.") from error
         except BaseException:
             # A request that was cancelled half-way: the next one must not meet its answer.
-            await _close(kept)
-            kept = None
+            await held.drop()
             raise
         finally:
-            self._free.put_nowait(kept)
+            self._free.append(held)
+            self._turns.release()
 
     async def close(self) -> None:
         """Closes the connections that nobody uses."""
-        while not self._free.empty():
-            await _close(self._free.get_nowait())
+        for held in self._free:
+            await held.drop()
 
-    def _with(self, statement: Select[Any], values: dict[str, Any]) -> Message:
+    async def _take(self, mode: _Mode) -> _Held:
+        """A place that nobody uses: one that is in this mode already, else the last one used, so that what is
+        not needed is never opened."""
+        if self._turns.locked():
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    await self._turns.acquire()
+            except TimeoutError:
+                raise Unavailable("Too many requests read at this moment.") from None
+        else:
+            await self._turns.acquire()
+        for place in range(len(self._free) - 1, -1, -1):
+            if self._free[place].mode == mode:
+                return self._free.pop(place)
+        return self._free.pop()
+
+    async def _asked(
+        self, held: _Held, mode: _Mode, statement: Statement, values: dict[str, Any]
+    ) -> list[TupleRow]:
+        text, constants = self._message(statement)
+        values = {**constants, **values}
+        if held.connection is None or held.cursor is None:
+            held.connection = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, options=_OPTIONS
+            )
+            held.cursor = held.connection.cursor()
+        cursor = held.cursor
+        if held.mode == mode:
+            await cursor.execute(text, values, prepare=True)
+            return await cursor.fetchall()
+        role = db.TENANT_ROLE if mode.tenant else "none"
+        plans = "force_custom_plan" if mode.plans_for_values else "force_generic_plan"
+        async with held.connection.pipeline():
+            settings = [role, str(mode.tenant or ""), plans]
+            await held.connection.execute(_FOR, settings, prepare=True)
+            await cursor.execute(text, values, prepare=True)
+            found = await cursor.fetchall()
+        held.mode = mode
+        return found
+
+    def _message(self, statement: Statement) -> Message:
         compiled = self._compiled.get(statement)
         if compiled is None:
-            made = statement.compile(dialect=_DIALECT)
-            compiled = self._compiled[statement] = (str(made).encode(), dict(made.params))
-        text, constants = compiled
-        return text, {**constants, **values}
-
-    async def _connect(self) -> Connection:
-        return await psycopg.AsyncConnection.connect(
-            self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, options=_OPTIONS
-        )
+            compiled = self._compiled[statement] = message_of(statement)
+        return compiled
 
 
-async def _asked(connection: Connection, message: Message) -> list[TupleRow]:
-    text, values = message
-    project = db.tenant.get()
-    if project is None:
-        return await (await connection.execute(text, values, prepare=True)).fetchall()
-    async with connection.pipeline():
-        await connection.execute(_AS_TENANT, [db.TENANT_ROLE, str(project)], prepare=True)
-        cursor = await connection.execute(text, values, prepare=True)
-        return await cursor.fetchall()
-
-
-async def _close(connection: Connection | None) -> None:
-    if connection is not None:
-        await connection.close()
+def message_of(statement: Statement) -> Message:
+    """What is sent to the database; the parameters are those that are constants of the statement."""
+    made = statement.compile(dialect=_DIALECT)
+    return str(made).encode(), dict(made.params)

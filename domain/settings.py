@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     )
 
     environment: Literal["development", "production"] = "development"
+    commit: str = Field(default="", pattern=r"^([0-9a-f]{7,64})?$")
+    """The git commit that this was built from, told by the build; empty: not known."""
     database_url: SecretStr
     """postgresql://user:password@host/name; sockets by ?host=/folder"""
     redis_url: SecretStr
@@ -137,12 +139,16 @@ class Settings(BaseSettings):
     quota_gpu_seconds_a_month: int | None = Field(default=None, ge=0)
     quota_storage_bytes: int | None = Field(default=None, ge=0)
     quota_generations_a_month: int | None = Field(default=None, ge=0)
+    quota_templates: int | None = Field(default=1000, ge=0)
+    quota_template_versions: int | None = Field(default=10_000, ge=0)
     rate_limit_requests: int = Field(default=600, ge=0)
-    """Requests a minute of one API key or session; 0: no limit. The next six alike."""
+    """Requests a minute of one API key or session; 0: no limit. The next seven alike."""
     rate_limit_creates: int = Field(default=120, ge=0)
     """POSTs a minute of one API key or session."""
     rate_limit_project: int = Field(default=3000, ge=0)
     """Requests a minute of all keys and sessions of one project."""
+    rate_limit_project_creates: int = Field(default=600, ge=0)
+    """POSTs a minute of all of them."""
     rate_limit_logins: int = Field(default=10, ge=0)
     """Attempts a minute to sign in with one email from one address."""
     rate_limit_logins_email: int = Field(default=100, ge=0)

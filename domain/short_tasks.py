@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from domain import db, events
+from domain import db, events, quotas
 from domain.errors import NotFound, StaleAttempt
 from domain.generation_table import Generation
 from domain.ids import Prefix, name_of, to_public
@@ -27,7 +27,16 @@ from domain.settings import get_settings
 from vader_core.failure import Failure
 
 MAX_ATTEMPTS = 2
+_SPENT = Failure(
+    code="queue_expired",
+    message="It waited in vain: the project's GPU-seconds of this month are used up.",
+    hint="Ask again when the next month begins, or have the quota raised.",
+    fault="user",
+    retryable=True,
+)
 Row = TypeVar("Row", bound=Scoring | Generation)
+_OWN_ENDS = frozenset({Status.SUCCEEDED, Status.FAILED})
+"""Whoever cancels a task knows of its end."""
 _FREED: dict[str, Any] = {"owner": None, "lease_until": None}
 _END: dict[str, Any] = {**_FREED, "finished_at": func.clock_timestamp()}
 
@@ -38,7 +47,8 @@ class ShortTasks(Generic[Row]):
 
     `ring` tells the workers of this kind (`worker` is what one is called) to look; none need look at a task
     that has waited for longer than `waits_at_most`. `used` notes for how many seconds an attempt held a
-    device; it is not called for one whose worker was lost.
+    device; it is not called for one whose worker was lost. `ended` is called in the transaction in which a task
+    succeeds or fails.
     """
 
     table: type[Row]
@@ -47,6 +57,7 @@ class ShortTasks(Generic[Row]):
     ring: Callable[[UUID], None]
     waits_at_most: timedelta
     used: Callable[[Session, Row, float], None]
+    ended: Callable[[Session, Row], None] | None = None
 
     def add(self, session: Session, row: Row) -> Row:
         """Stores the queued `row`; a worker is told after the commit."""
@@ -68,7 +79,8 @@ class ShortTasks(Generic[Row]):
     def claim(self, session: Session, *, worker: str) -> Row | None:
         """The task that is next, now held by `worker`; None when none waits.
 
-        Projects take turns: first comes the one whose last turn is longest ago, then age.
+        Projects take turns: first comes the one whose last turn is longest ago, then age. Those that have
+        no GPU-seconds left this month are passed over.
         """
         table, other = self.table, aliased(self.table)
         last_turn = (
@@ -78,7 +90,7 @@ class ShortTasks(Generic[Row]):
         )
         waiting = (
             select(table.id)
-            .where(table.status == Status.QUEUED)
+            .where(table.status == Status.QUEUED, quotas.may_spend(table.project_id))
             .order_by(last_turn.asc().nulls_first(), table.created_at, table.id)
             .limit(1)
             .with_for_update(skip_locked=True, of=table)
@@ -160,6 +172,8 @@ class ShortTasks(Generic[Row]):
 
     def expire(self, session: Session, row: Row) -> Row:
         """Fails a task that no worker took in time. `row` is locked and queued."""
+        if quotas.is_spent(session, row.project_id):
+            return self._fail(session, row, _SPENT)
         hours = self.waits_at_most.total_seconds() / 3600
         error = Failure(
             code="queue_expired",
@@ -228,6 +242,8 @@ class ShortTasks(Generic[Row]):
         if row is None:
             raise self._stale(row_id)
         events.announce(session, row_id)
+        if self.ended is not None and to in _OWN_ENDS:
+            self.ended(session, row)
         return row
 
     def _held_by(self, attempt: int) -> ColumnElement[bool]:

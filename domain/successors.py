@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from domain import artifacts, best_checkpoint, init_from, jobs, quotas
 from domain.callers import Origin
+from domain.capacity import Need
 from domain.errors import InvalidTransition, NotFound, ValidationFailed
 from domain.ids import from_public, to_public
 from domain.init_from import Start
@@ -145,6 +146,8 @@ def retry(session: Session, job: Job, *, origin: Origin, asked: Retrial | None =
         asked_spec=job.asked_spec,
         origin=origin,
         ties=ties_of(job, "retry", begun.start),
+        # With what was learnt of it where it ran out of memory.
+        need=Need(job.least_gib, job.peak_gib),
     )
     made.steps_total = job.budget["max_steps"]
     made.budget = {**made.budget, "max_steps": made.steps_total}

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    Computed,
     DateTime,
     ForeignKey,
     Index,
@@ -117,26 +118,6 @@ class PromptSet(Base):
     """Its prompts are gone then. The row stays: no later version takes its number."""
 
 
-class Upload(Base):
-    """An image or a video that a team brought. The same bytes are stored once a project."""
-
-    __tablename__ = "uploads"
-    __table_args__ = (
-        UniqueConstraint("project_id", "sha256"),
-        Index("ix_uploads_page", "project_id", text("created_at DESC"), text("id DESC")),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id"))
-    created_by_key_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
-    name: Mapped[str]
-    content_type: Mapped[str]
-    key: Mapped[str]
-    sha256: Mapped[str]
-    size_bytes: Mapped[int]
-    created_at: Mapped[datetime] = mapped_column(server_default=_NOW)
-
-
 class Job(Base):
     """One alignment run. `attempt` is the fencing token, `lease_until` set while an attempt holds it."""
 
@@ -156,6 +137,7 @@ class Job(Base):
     priority: Mapped[int]
     """0 high, 1 normal, 2 low."""
     base_model: Mapped[str]
+    base_model_id: Mapped[str] = mapped_column(Computed("split_part(base_model, '@', 1)"))
     method: Mapped[str]
     rewards: Mapped[list[str]]
     asked_spec: Mapped[Json]
@@ -167,6 +149,7 @@ class Job(Base):
     spec_hash: Mapped[str]
     template: Mapped[str | None]
     """The template version that the spec was made from: `tpl_...@2`."""
+    template_id: Mapped[str | None] = mapped_column(Computed("split_part(template, '@', 1)"))
     notify: Mapped[Json | None]
     """Which webhook endpoints hear of which events of this job; None: as the endpoints say."""
     parent_job_id: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id"), index=True)
@@ -174,6 +157,10 @@ class Job(Base):
     """retry or extend: how this job came from its parent."""
     init_from: Mapped[Json | None]
     """Where training starts from: `domain.init_from.Start` as JSON; None: from the base model."""
+    least_gib: Mapped[float | None]
+    """What it cannot do without on one GPU, raised where an attempt ran out of memory; None: not known."""
+    peak_gib: Mapped[float | None]
+    """What it is estimated to take on one GPU; None: not known. See `domain.capacity`."""
     trace_id: Mapped[str]
 
     status: Mapped[str]
@@ -213,6 +200,8 @@ class Job(Base):
     latest_metrics: Mapped[Json | None]
     evaluation: Mapped[Json | None]
     """The newest evaluation line."""
+    best_evaluation: Mapped[Json | None]
+    """heldout_reward and step of the best periodic evaluation (`domain.best_checkpoint`)."""
     sheet: Mapped[Json | None]
     """The contact sheet: key, sha256 and size_bytes."""
     adapter_id: Mapped[UUID | None]
@@ -245,6 +234,8 @@ class Attempt(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     worker: Mapped[str]
     hardware: Mapped[str]
+    code_version: Mapped[str | None]
+    """Which version of the service ran it (`domain.code_version`); None: from before that was kept."""
     started_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     last_heartbeat_at: Mapped[datetime] = mapped_column(server_default=_NOW)
     gpu_seconds_before: Mapped[float] = mapped_column(server_default=_ZERO)

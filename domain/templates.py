@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from domain import quotas
 from domain.callers import Origin
 from domain.errors import Conflict, NotFound
 from domain.ids import from_public, new_id, to_public
@@ -75,7 +76,8 @@ def _may_be_added(fault: Fault, spec: JsonValue) -> bool:
 
 
 def create(session: Session, *, origin: Origin, content: Content) -> Found:
-    """A new template, version 1. Raises `Conflict` when another has this name."""
+    """A new template, version 1. Raises `Conflict` when another has this name, `ProjectQuotaExhausted`."""
+    quotas.check_new_template(session, origin.project_id)
     template = JobTemplate(id=new_id(), project_id=origin.project_id, name=content.name, version=1)
     session.add(template)
     _flush_name(session, content.name)
@@ -97,13 +99,14 @@ def change(session: Session, held: Found, *, origin: Origin, content: Content) -
     """The `held` template with one more version that says `content`.
 
     Where it says so already, nothing changes. Raises `Conflict` for an archived template or a name that
-    another has.
+    another has, and `ProjectQuotaExhausted`.
     """
     template = held.template
     if content == held.content:
         return held
     if template.archived_at is not None:
         raise Conflict("The template is archived: it has no further versions.")
+    quotas.check_new_template_version(session, template.project_id)
     template.updated_at = session.scalars(select(func.clock_timestamp())).one()
     template.name, template.version = content.name, template.version + 1
     _flush_name(session, content.name)

@@ -22,7 +22,8 @@ from domain.ids import from_public, to_public
 from domain.pages import Page, page
 from domain.scoring_table import TERMINAL as SCORED
 from domain.scoring_table import Scoring
-from domain.tables import Job, PromptSet, Upload
+from domain.tables import Job, PromptSet
+from domain.upload_table import Upload
 from vader_core.spec import JobSpec
 
 MIB = 2**20

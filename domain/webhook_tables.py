@@ -85,6 +85,8 @@ class WebhookDelivery(Base):
     """The `webhook-id`: the same for every try, every endpoint and every redelivery."""
     event_type: Mapped[str]
     job_id: Mapped[UUID | None]
+    generation_id: Mapped[UUID | None]
+    """What it tells of; neither for a test."""
     payload: Mapped[str]
     """The body as it is sent and signed."""
     status: Mapped[str] = mapped_column(server_default=text("'pending'"))

@@ -13,6 +13,7 @@ from domain import (
     scoring_table,
     service_tables,
     template_tables,
+    upload_table,
     webhook_tables,
 )
 from domain.db import sqlalchemy_url
@@ -28,6 +29,7 @@ TABLES = (
     scoring_table,
     service_tables,
     template_tables,
+    upload_table,
     webhook_tables,
 )
 """Importing them puts their tables into the one metadata."""

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from vader_core.spec import EarlyStop, Guard, JobSpec
 from vader_core.state import Evaluated, TrainState
+
+EarlyEnd = Literal["early_stop", "guard_violated"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,15 @@ def _watched(evaluation: Evaluated, rule: EarlyStop, guards: Sequence[Guard]) ->
     return evaluation.guards[[guard.reward for guard in guards].index(rule.reward or "")]
 
 
-def is_over(progress: TrainState, spec: JobSpec) -> bool:
-    """Whether the run ends by its early stop."""
+def reached(progress: TrainState, spec: JobSpec) -> EarlyEnd | None:
+    """Why the run ends early: broken guards, or a score that no longer rises; None: it goes on."""
     rule = spec.early_stop
     if rule is None or not progress.evaluations:
-        return False
+        return None
     found = standing(progress.evaluations, rule, spec.guards or [])
-    return found.evaluations_since >= rule.patience_evals
+    if found.evaluations_since < rule.patience_evals:
+        return None
+    return "guard_violated" if rule.metric == "guards" else "early_stop"
 
 
 def is_worth_keeping(progress: TrainState, spec: JobSpec) -> bool:

@@ -26,6 +26,7 @@ StopReason = Literal[
     "deadline",
     "cost",
     "early_stop",
+    "guard_violated",
     "cancelled",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from vader_core import adapter as adapters
 from vader_core import card, curve, divergence, early_stop, lines
@@ -24,6 +24,7 @@ from vader_core.state import PairScores
 from vader_core.stopping import StopFlag, Stopped
 
 End = StopReason | Literal["interrupted"]
+_EARLY = frozenset(get_args(early_stop.EarlyEnd))
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ def _train_and_evaluate(run: Run) -> _End:
             return _End("interrupted", ceiling=reason)
         if reason == "cancelled":
             return _End(reason)
-        if reason == "early_stop":
+        if reason in _EARLY:
             # After the checkpoint, which holds the adapter of the last step: resumed, it comes here again.
             run.go_back()
         ended, final = _evaluate_at_the_end(run, reason)
-        if ended != reason or reason == "early_stop" or not _has_room_again(run):
+        if ended != reason or reason in _EARLY or not _has_room_again(run):
             return _End(ended, final)
 
 
@@ -92,9 +93,7 @@ def _train_until_stopped(run: Run) -> End:
             run.stop.raise_if_asked()
             # Before the ceilings: a run that was over when it was interrupted is over when it is resumed,
             # whatever time is left by then.
-            if early_stop.is_over(run.progress, run.spec):
-                return "early_stop"
-            end = run.exhausted()
+            end = early_stop.reached(run.progress, run.spec) or run.exhausted()
             if end is not None:
                 return end
             if run.evaluation_due:

@@ -7,8 +7,9 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 
-from domain import claims, db, queue, workers
+from domain import claims, db, queue, waiting_jobs, workers
 from domain.claims import Claim
 from domain.errors import Unavailable
 from domain.ids import to_public
@@ -92,8 +93,15 @@ class Duty:
         return True
 
     def _claim(self) -> Claim | None:
+        """The job that is next. Where there is none, workers hear of jobs that this one's GPU is too small for:
+        the bell that told of them may have come here alone."""
+        described = hardware.describe()
         with db.transaction() as session:
-            return claims.claim(session, worker=self.worker, hardware=hardware.describe())
+            claim = claims.claim(session, worker=self.worker, hardware=described)
+            if claim is None:
+                for worker in waiting_jobs.takers_of_left(session, hardware=described):
+                    db.after_commit(session, partial(queue.ring_worker, worker))
+        return claim
 
     def _show_life(self) -> None:
         every_s = get_settings().heartbeat_s

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from anyio import to_thread
+from fastapi import Query, Response
 
-from api.deps import CallerDep, scope
 from api.openapi import problems
+from api.polled import OR_COOKIE, guard, polled_router
 from api.problems import InputFault, InvalidParameters
 from api.schemas.compare import ComparisonShape
 from domain import compare, db, ids, metrics
+from domain.callers import Caller
 from domain.compare_at import HELDOUT
 
-router = APIRouter(prefix="/jobs/compare", tags=["jobs"])
+polled = polled_router()
 
 
-@router.get("", responses=problems(403, 404), dependencies=[scope("jobs:read")])
-def compare_jobs(
-    caller: CallerDep,
+@polled.get(
+    "/jobs/compare",
+    tags=["jobs"],
+    response_model=ComparisonShape,
+    responses=problems(403, 404),
+    openapi_extra=OR_COOKIE,
+)
+async def compare_jobs(
+    caller: Annotated[Caller, guard("jobs:read")],
     job_ids: Annotated[
         str,
         Query(
@@ -46,7 +54,7 @@ def compare_jobs(
     max_points: Annotated[
         int, Query(ge=metrics.FEWEST_POINTS, le=5000, description="Of each series.")
     ] = 500,
-) -> ComparisonShape:
+) -> Response:
     """How jobs differ in what was asked for, what they had reached by equal spending, and whether that can
     be believed.
 
@@ -54,17 +62,22 @@ def compare_jobs(
     the verdict. `comparable` is false, with its `reasons`, where base model, videos, rewards, seeds or
     held-out prompts are not the same.
     """
-    wanted = _wanted(job_ids)
-    with db.read() as session:
-        found = compare.compare(
-            session,
-            project_id=caller.project_id,
-            job_ids=[ids.from_public("job", job_id) for job_id in wanted],
-            key=key,
-            x=x,
-            max_points=max_points,
-        )
-        return ComparisonShape.of(found, key=key, x=x)
+    wanted = [ids.from_public("job", job_id) for job_id in _wanted(job_ids)]
+
+    def compared() -> ComparisonShape:
+        with db.read() as session:
+            found = compare.compare(
+                session,
+                project_id=caller.project_id,
+                job_ids=wanted,
+                key=key,
+                x=x,
+                max_points=max_points,
+            )
+            return ComparisonShape.of(found, key=key, x=x)
+
+    shape = await to_thread.run_sync(compared)
+    return Response(shape.model_dump_json(), media_type="application/json")
 
 
 def _wanted(job_ids: str) -> list[str]:

@@ -7,21 +7,23 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from api import streams
 from api.deps import FeedDep
-from api.event_json import page_json
+from api.event_json import event_json
 from api.event_places import FeedPlace, JobPlace, Watcher
 from api.openapi import problems
-from api.paging import link_next
+from api.paging import link_next, page_text
+from api.polled import OR_COOKIE, polled_router, reads_of
 from api.schemas.history import EventPage, FeedPage
-from api.stream_access import StreamGrantDep, may_read_jobs, wants_stream
+from api.stream_access import StreamReader, wants_stream
 from domain import db, event_feed, events, ids, jobs
 from domain.errors import NotFound
+from domain.reads import Reads
 from domain.stream_tokens import Grant
 
-router = APIRouter(dependencies=[Depends(may_read_jobs)])
+polled = polled_router()
 
 MAX_SEQ = 2**63 - 1
 Types = Annotated[
@@ -38,16 +40,17 @@ def _stream(frame_id: str) -> dict[str, Any]:
     }
 
 
-@router.get(
+@polled.get(
     "/jobs/{job_id}/events",
     tags=["jobs"],
     response_model=EventPage,
     responses={200: _stream("3"), **problems(403, 404)},
+    openapi_extra=OR_COOKIE,
 )
 async def list_job_events(  # noqa: PLR0913 (the query's parameters)
     request: Request,
     job_id: str,
-    grant: StreamGrantDep,
+    grant: StreamReader,
     feed: FeedDep,
     after: Annotated[int, Query(ge=0, le=MAX_SEQ, description="Only a `seq` above this.")] = 0,
     limit: Limit = 100,
@@ -70,19 +73,20 @@ async def list_job_events(  # noqa: PLR0913 (the query's parameters)
     if wants_stream(request):
         await to_thread.run_sync(_require_job, grant.caller.project_id, job_uuid)
         return feed.answer(place, project_id=grant.caller.project_id)
-    page, more = await to_thread.run_sync(_page, replace(place, after=after), limit)
+    page, more = await _page(reads_of(request), replace(place, after=after), limit)
     return _answer(request, page, more)
 
 
-@router.get(
+@polled.get(
     "/events",
     tags=["events"],
     response_model=FeedPage,
     responses={200: _stream("AAAAAAAAAxkBmrJL..."), **problems(400, 403, 404)},
+    openapi_extra=OR_COOKIE,
 )
 async def list_project_events(  # noqa: PLR0913 (the query's parameters)
     request: Request,
-    grant: StreamGrantDep,
+    grant: StreamReader,
     feed: FeedDep,
     after: Annotated[
         str | None,
@@ -138,22 +142,21 @@ def _require_job(project_id: UUID, job_id: UUID) -> None:
         jobs.glimpse(session, project_id=project_id, job_id=job_id)
 
 
-def _page(place: JobPlace, limit: int) -> tuple[str, str | None]:
+async def _page(reads: Reads, place: JobPlace, limit: int) -> tuple[str, str | None]:
     """The page as JSON, and the cursor of the next."""
-    with db.read() as session:
-        found = events.list_after(
-            session,
-            job_id=place.job_id,
-            after=place.after,
-            limit=limit + 1,
-            types=place.types,
-            columns=events.SHOWN,
-        )
-        project_id = place.watcher.project_id
-        if not found or found[0].project_id != project_id:
-            jobs.glimpse(session, project_id=project_id, job_id=place.job_id)
+    project_id = place.watcher.project_id
+    found = await events.look_after(
+        reads,
+        project_id=project_id,
+        job_id=place.job_id,
+        after=place.after,
+        limit=limit + 1,
+        types=place.types,
+    )
+    if not found:
+        await to_thread.run_sync(_require_job, project_id, place.job_id)
     more = str(found[limit - 1].seq) if len(found) > limit else None
-    return page_json(found[:limit], next_cursor=more), more
+    return page_text(map(event_json, found[:limit]), next_cursor=more), more
 
 
 def _start(after: str | None) -> event_feed.Place:
@@ -178,4 +181,4 @@ def _feed_page(place: FeedPlace, limit: int) -> tuple[str, str | None]:
     shown = found[:limit]
     end = (event_feed.Place.of(shown[-1]) if shown else place.after).cursor
     more = end if len(found) > limit else None
-    return page_json(shown, next_cursor=more, resume_after=end), more
+    return page_text(map(event_json, shown), next_cursor=more, resume_after=end), more

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.deps import CallerDep, SettingsDep, StoreDep, scope
 from api.links import link_to
 from api.openapi import problems
+from api.paging import CursorParameter, LimitParameter, link_next
 from api.schemas.artifacts import (
     CheckpointDetail,
     CheckpointPage,
@@ -103,13 +104,22 @@ def list_job_attempts(job_id: str, caller: CallerDep) -> AttemptPage:
     return AttemptPage(data=shown, next_cursor=None, has_more=False)
 
 
-@router.get("/checkpoints")
-def list_job_checkpoints(job_id: str, caller: CallerDep) -> CheckpointPage:
+@router.get("/checkpoints", responses=problems(400))
+def list_job_checkpoints(
+    request: Request,
+    response: Response,
+    job_id: str,
+    caller: CallerDep,
+    cursor: CursorParameter = None,
+    limit: LimitParameter = 20,
+) -> CheckpointPage:
     """The job's checkpoints, newest first; the files of older ones are given up for newer ones."""
     with _of_job(caller, job_id) as (session, job_uuid):
-        rows = artifacts.checkpoints(session, job_id=job_uuid)
-    shown = [CheckpointShape.of(row) for row in rows]
-    return CheckpointPage(data=shown, next_cursor=None, has_more=False)
+        page = artifacts.checkpoints(session, job_id=job_uuid, cursor=cursor, limit=limit)
+    link_next(request, response, cursor=page.next_cursor)
+    shown = [CheckpointShape.of(row) for row in page.items]
+    more = page.next_cursor is not None
+    return CheckpointPage(data=shown, next_cursor=page.next_cursor, has_more=more)
 
 
 @router.get("/checkpoints/{checkpoint_id}")

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
 from api import expectations, job_filters, job_view
-from api.deps import CallerDep, CatalogueDep, ReadsDep, SettingsDep, StoreDep, scope
+from api.deps import CallerDep, CatalogueDep, SettingsDep, StoreDep, scope
 from api.documents import JsonDocument, storage_faults
 from api.job_request import resolved_request
 from api.links import link_to, redirect_to
 from api.once import answer_of, once
 from api.openapi import posts, problems, takes
-from api.paging import CursorParameter, LimitParameter, link_next
+from api.paging import CursorParameter, LimitParameter, link_next, page_text
+from api.polled import OR_COOKIE, guard, polled_router, reads_of
 from api.schemas.job_requests import JobRequest
 from api.schemas.jobs import JobPage, JobShape
-from api.waiting import IfMatch, IfNoneMatch, etag_matches, seen_revisions, wait_if_asked
+from api.waiting import (
+    Glance,
+    IfMatch,
+    IfNoneMatch,
+    Prefer,
+    etag_matches,
+    seen_revisions,
+    waited,
+)
 from domain import audit, db, ids, job_deletion, job_list, job_patch, job_reading, jobs, quotas
+from domain.callers import Caller
 from domain.errors import NotFound
 from domain.idempotency import Replay
 from domain.job_list import JobFilters
 from domain.job_patch import JobPatch
 from domain.job_reading import Seen
+from domain.job_status import TERMINAL, Status
 from domain.tables import Json
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+polled = polled_router()
+JobsReader = Annotated[Caller, guard("jobs:read")]
 
 _PROMPTS: dict[str, Any] = {
     "inline": [
@@ -93,7 +108,7 @@ def create_job(
 
     def act(session: Session) -> Replay:
         asked = resolved_request(session, caller.project_id, document, catalogue, hold=True)
-        expectations.meet(session, asked, catalogue)
+        need = expectations.meet(session, asked, catalogue)
         quotas.check_new_job(session, caller.project_id)
         job = jobs.create(
             session,
@@ -101,6 +116,7 @@ def create_job(
             asked_spec=asked.document,
             origin=caller.origin(request.state.trace_id),
             ties=asked.ties,
+            need=need,
         )
         target = ids.to_public("job", job.id)
         audit.record(session, caller, action="job.create", target=target)
@@ -111,15 +127,16 @@ def create_job(
     return once(request, caller, document, act)
 
 
-@router.get(
-    "",
+@polled.get(
+    "/jobs",
+    tags=["jobs"],
     response_model=JobPage,
     responses=problems(400, 403),
-    dependencies=[scope("jobs:read")],
+    openapi_extra=OR_COOKIE,
 )
-def list_jobs(
+async def list_jobs(
     request: Request,
-    caller: CallerDep,
+    caller: JobsReader,
     filters: Annotated[JobFilters, Depends(job_filters.of_query)],
     sort: Annotated[
         Literal["created_at", "-created_at"], Query(description="`-`: the newest first.")
@@ -128,44 +145,51 @@ def list_jobs(
     limit: LimitParameter = 20,
 ) -> Response:
     """Jobs of the project by age, without their specs. Deleted ones are among them."""
-    with db.read() as session:
-        page = job_list.list_jobs(
-            session,
-            project_id=caller.project_id,
-            filters=filters,
-            cursor=cursor,
-            limit=limit,
-            oldest_first=sort == "created_at",
-        )
-        shown = [job_view.summary(seen) for seen in job_reading.seen(session, page.items)]
-    more = page.next_cursor is not None
-    body = JobPage(data=shown, next_cursor=page.next_cursor, has_more=more)
-    response = Response(body.model_dump_json(), media_type="application/json")
+    page = await job_list.list_jobs(
+        reads_of(request),
+        project_id=caller.project_id,
+        filters=filters,
+        cursor=cursor,
+        limit=limit,
+        oldest_first=sort == "created_at",
+    )
+    text = page_text(map(job_view.summary_json, page.items), next_cursor=page.next_cursor)
+    response = Response(text, media_type="application/json")
     link_next(request, response, cursor=page.next_cursor)
     return response
 
 
-@router.get(
-    "/{job_id}",
+@polled.get(
+    "/jobs/{job_id}",
+    tags=["jobs"],
     response_model=JobShape,
     responses={304: {"description": "As `If-None-Match` names it."}, **problems(403, 404)},
-    dependencies=[scope("jobs:read")],
+    openapi_extra=OR_COOKIE,
 )
 async def get_job(
+    request: Request,
     job_id: str,
-    caller: CallerDep,
-    reads: ReadsDep,
-    waited_s: Annotated[int | None, Depends(wait_if_asked)],
+    caller: JobsReader,
+    prefer: Prefer = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One job. Poll it with `If-None-Match` every `poll_after_s` seconds, or wait with `Prefer`."""
+    reads = reads_of(request)
     wanted = {"project_id": caller.project_id, "job_id": ids.from_public("job", job_id)}
-    headers = {} if waited_s is None else {"Preference-Applied": f"wait={waited_s}"}
+    headers = {}
+    if prefer is not None:
+        doorbell, look = request.app.state.doorbell, partial(_glance, **wanted)
+        waited_s = await waited(
+            doorbell, wanted["job_id"], look, prefer=prefer, if_none_match=if_none_match
+        )
+        if waited_s is not None:
+            headers["Preference-Applied"] = f"wait={waited_s}"
     if if_none_match is not None:
         tag = job_view.tag_text(await job_reading.look_at_tag(reads, **wanted))
         if etag_matches(if_none_match, tag):
             return Response(status_code=304, headers={**headers, "ETag": tag})
-    return _answer(await job_reading.look(reads, **wanted), headers)
+    seen, specs = await job_reading.look(reads, **wanted)
+    return _shown(seen, job_view.whole_json(seen, specs), headers)
 
 
 @router.patch(
@@ -196,7 +220,7 @@ def change_job(
         details: Json = {"fields": done.fields, "budget": done.budget}
         audit.record(session, caller, action="job.patch", target=job_id, details=details)
         seen = job_reading.one(session, project_id=caller.project_id, job_id=done.job.id)
-    return _answer(seen, {})
+    return _answer(seen)
 
 
 @router.delete(
@@ -215,15 +239,25 @@ def delete_job(job_id: str, caller: CallerDep) -> Response:
         job_deletion.delete(session, project_id=caller.project_id, job_id=wanted)
         audit.record(session, caller, action="job.delete", target=job_id)
         seen = job_reading.one(session, project_id=caller.project_id, job_id=wanted)
-    return _answer(seen, {})
+    return _answer(seen)
 
 
-def _answer(seen: Seen, headers: dict[str, str]) -> Response:
-    shown = job_view.whole(seen)
+def _glance(project_id: UUID, job_id: UUID) -> Glance:
+    with db.read() as session:
+        tag = job_reading.tag_of(session, project_id=project_id, job_id=job_id)
+    return Glance(job_view.tag_text(tag), ended=Status(tag.status) in TERMINAL)
+
+
+def _answer(seen: Seen) -> Response:
+    return _shown(seen, job_view.whole(seen).model_dump_json(), {})
+
+
+def _shown(seen: Seen, text: str, headers: dict[str, str]) -> Response:
     headers = {**headers, "ETag": job_view.tag(seen)}
-    if shown.poll_after_s is not None:
-        headers["Retry-After"] = str(shown.poll_after_s)
-    return Response(shown.model_dump_json(), media_type="application/json", headers=headers)
+    poll_after_s = job_view.poll_after_s(seen.job)
+    if poll_after_s is not None:
+        headers["Retry-After"] = str(poll_after_s)
+    return Response(text, media_type="application/json", headers=headers)
 
 
 @router.get(

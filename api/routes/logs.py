@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api import streams
@@ -17,14 +17,15 @@ from api.deps import FeedDep, StoreDep
 from api.event_places import Watcher
 from api.log_places import LogPlace
 from api.openapi import problems
-from api.stream_access import StreamGrantDep, may_read_jobs, wants_stream
+from api.polled import OR_COOKIE, polled_router
+from api.stream_access import StreamReader, wants_stream
 from domain import db, ids, job_deletion, jobs, log_text, logs
 from domain.errors import NotFound
 from domain.log_table import LogChunk
 from domain.store import ObjectStore
 from domain.tables import Attempt
 
-router = APIRouter(tags=["jobs"], dependencies=[Depends(may_read_jobs)])
+polled = polled_router()
 
 MAX_TAIL = 10_000
 _FRAME = (
@@ -58,15 +59,17 @@ class _Log:
     parts: Iterable[bytes]
 
 
-@router.get(
+@polled.get(
     "/jobs/{job_id}/logs",
+    tags=["jobs"],
     response_class=Response,
     responses={200: _ANSWER, **problems(403, 404, 410)},
+    openapi_extra=OR_COOKIE,
 )
 async def get_job_logs(  # noqa: PLR0913 (the query's parameters)
     request: Request,
     job_id: str,
-    grant: StreamGrantDep,
+    grant: StreamReader,
     feed: FeedDep,
     store: StoreDep,
     attempt: Annotated[

@@ -16,7 +16,7 @@ from api.openapi import posts, problems
 from api.schemas.scorings import ScoringRequest, ScoringShape
 from api.scoring_request import asked_scoring
 from api.waiting import Glance, IfNoneMatch, answered, waits_for
-from domain import db, ids, scorings
+from domain import db, ids, quotas, scorings
 from domain.errors import NotFound
 from domain.idempotency import Replay
 from domain.scoring_table import TERMINAL, Scoring, ScoringStatus
@@ -62,6 +62,7 @@ def score_videos(
         raise NotFound(f"There is no reward {reward_id[:100]!r}.")
 
     def act(session: Session) -> Replay:
+        quotas.check_new_scoring(session, caller.project_id)
         made = scorings.create(
             session,
             asked_scoring(session, caller.project_id, document, row),

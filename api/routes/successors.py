@@ -103,7 +103,7 @@ def extend_job(
             session, project_id=caller.project_id, job_id=ids.from_public("job", job_id)
         )
         asked = resolved_extension(session, caller.project_id, ended, document, catalogue)
-        expectations.meet(session, asked, catalogue)
+        need = expectations.meet(session, asked, catalogue)
         quotas.check_new_job(session, caller.project_id)
         made = jobs.create(
             session,
@@ -111,6 +111,7 @@ def extend_job(
             asked_spec=asked.document,
             origin=caller.origin(request.state.trace_id),
             ties=asked.ties,
+            need=need,
         )
         return _answer(session, caller, "job.extend", ended, made)
 

@@ -84,7 +84,8 @@ class Lineage(Shape):
     template: str | None
     seed: int
     evaluation_seeds: list[int]
-    versions: dict[str, str] = Field(description="Of the software that trained it.")
+    code_version: str | None = Field(description="The version of the service that trained it.")
+    versions: dict[str, str] = Field(description="Of the packages that trained it.")
     ancestors: list[Ancestor] = Field(description="The nearest first.")
 
 

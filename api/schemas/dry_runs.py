@@ -81,12 +81,18 @@ class MemoryShape(Shape):
 
 
 class HardwareShape(Shape):
-    """A kind of machine that trains now. Any of them may take the job."""
+    """A kind of machine that trains now. None with less memory than `vram_gib.at_least` takes the job, and none
+    with less than `vram_gib.peak` while one with more is there."""
 
     class_: Annotated[str, Field(alias="class", serialization_alias="class")]
     memory_gib: float | None = Field(description="Of one GPU; null where there is none.")
     workers: int
     fits: bool | None = Field(description="null: not known.")
+    selected: bool = Field(
+        description="Whether it is expected to run the job: the kind with the least memory that fits, or the "
+        "only one that would take it. A larger one may take it first; where memory is not known and kinds "
+        "differ, none is selected."
+    )
     needs: str | None = Field(description="What it lacks where the job does not fit.")
 
 

@@ -16,6 +16,7 @@ from vader_core.failure import Failure
 from vader_core.generating import GenerationSpec, OutputScore, Role
 
 _POLL_AFTER_S = 2
+WaitReason = Literal["no_free_gpu", "quota"]
 LinkOf = Callable[[str, str], Link]
 """A link to the object with this key, to be saved under this name."""
 
@@ -25,6 +26,9 @@ class GenerationQueue(Shape):
     position 1 is next."""
 
     position: int
+    reason: WaitReason = Field(
+        description="What it waits for: a generator, or the next month, the project's GPU-seconds being used up."
+    )
     expires_at: At
 
 
@@ -94,11 +98,11 @@ class GenerationShape(Shape):
     def of(
         row: Generation,
         *,
-        place: int | None,
+        queue: GenerationQueue | None,
         created_by: CreatedBy | None,
         link_of: LinkOf | None,
     ) -> GenerationShape:
-        """`place` is that in the queue; `link_of` None shows no links to files."""
+        """`link_of` None shows no links to files."""
         public_id = ids.to_public("gen", row.id)
         path = f"/v1/generations/{public_id}"
         terminal = GenerationStatus(row.status) in TERMINAL
@@ -112,7 +116,7 @@ class GenerationShape(Shape):
                 "terminal": terminal,
                 "allowed_actions": generations.allowed_actions(row),
                 "adapter_id": adapter_id,
-                "queue": _queue(row, place),
+                "queue": queue,
                 "created_by": created_by,
                 **_files(row, public_id, link_of),
                 **{name: result.get(name) for name in ("device", "precision", "seconds")},
@@ -130,12 +134,6 @@ class GenerationShape(Shape):
 
 class GenerationPage(Page[GenerationShape]):
     """Generations, newest first."""
-
-
-def _queue(row: Generation, place: int | None) -> dict[str, Any] | None:
-    if place is None:
-        return None
-    return {"position": place, "expires_at": generations.queue_expires_at(row)}
 
 
 def _files(row: Generation, public_id: str, link_of: LinkOf | None) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class AttemptShape(Shape):
     object: Literal["attempt"] = "attempt"
     number: int
     hardware: str
+    code_version: str | None = Field(description="The version of the service that ran it.")
     started_at: At
     last_heartbeat_at: At
     ended_at: At | None
@@ -148,6 +149,7 @@ class AttemptShape(Shape):
         return AttemptShape(
             number=row.number,
             hardware=row.hardware,
+            code_version=row.code_version,
             started_at=row.started_at,
             last_heartbeat_at=row.last_heartbeat_at,
             ended_at=row.ended_at,

@@ -27,9 +27,12 @@ class Queue(Shape):
     quotas may let others go first. `eta_at` is null where nothing is known to estimate it from."""
 
     position: int
-    reason: Literal["no_free_gpu", "project_concurrency", "quota", "backoff"] = Field(
-        description="Why it waits: for a worker, for another job of the project to end, for the month's "
-        "GPU-seconds, or because its last attempt failed a moment ago."
+    reason: Literal["no_free_gpu", "no_fitting_gpu", "project_concurrency", "quota", "backoff"] = (
+        Field(
+            description="Why it waits: for a worker, for one with a larger GPU than any that is there, for "
+            "another job of the project to end, for the month's GPU-seconds, or because its last attempt failed "
+            "a moment ago."
+        )
     )
     eta_at: At | None
     expires_at: At | None = Field(description="When `max_queue_s` ends it unless it has begun.")
@@ -117,7 +120,7 @@ class BudgetShape(Shape):
 
 
 class EvaluationSummary(Shape):
-    """The latest comparison of adapter and base on the held-out prompts.
+    """The latest comparison of adapter and base on the held-out prompts, and the best one during training.
 
     `adapter_step` is the step whose adapter was evaluated, where an early stop went back to one.
     """
@@ -127,6 +130,10 @@ class EvaluationSummary(Shape):
     adapter_step: int | None
     baseline_heldout_reward: float
     heldout_reward: float
+    best_heldout_reward: float | None = Field(
+        description="Of the periodic evaluations so far; null before the first."
+    )
+    best_step: int | None = Field(description="Where that was; of equal ones the latest.")
     delta: float | None
     delta_ci95: tuple[float, float] | None
     verdict: Verdict | None
@@ -209,6 +216,10 @@ class JobSummary(Shape):
     allowed_actions: list[str] = Field(description="What may be asked of it now. The set is open.")
     stop_reason: StopReason | Literal["paused_expired", "error"] | None
     attempt: CurrentAttempt | None
+    code_version: str | None = Field(
+        description="The version of the service that runs the latest attempt, or ran it: of its package, and "
+        "the commit where the build named it. Null before the first attempt."
+    )
     queue: Queue | None
     pause: Pause | None
     progress: Progress

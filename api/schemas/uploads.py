@@ -9,7 +9,7 @@ from pydantic import Field
 from api.links import Link
 from api.schemas.shared import At, Page, Shape
 from domain import ids, uploads
-from domain.tables import Upload
+from domain.upload_table import Upload
 
 
 class UploadSummary(Shape):

@@ -42,8 +42,8 @@ class QuotaShape(Shape):
     """One quota of the project."""
 
     name: str = Field(
-        description="running_jobs, queued_jobs, gpu_seconds_a_month, storage_bytes or"
-        " generations_a_month. The set is open."
+        description="running_jobs, queued_jobs, gpu_seconds_a_month, storage_bytes, generations_a_month, "
+        "templates or template_versions. The set is open."
     )
     limit: int | None = Field(description="None: not limited.")
     used: float

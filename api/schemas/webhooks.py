@@ -143,6 +143,7 @@ class DeliveryShape(Shape):
     )
     event_type: str
     job_id: str | None
+    generation_id: str | None = Field(description="What it tells of, unless that is a job.")
     status: DeliveryStatus
     next_attempt_at: At | None = Field(
         description="When it is due, as long as it is pending and the endpoint enabled."
@@ -159,6 +160,9 @@ class DeliveryShape(Shape):
             event_id=ids.to_public("evt", row.event_id),
             event_type=row.event_type,
             job_id=None if row.job_id is None else ids.to_public("job", row.job_id),
+            generation_id=None
+            if row.generation_id is None
+            else ids.to_public("gen", row.generation_id),
             status=DeliveryStatus(row.status),
             next_attempt_at=row.next_attempt_at,
             attempts=[DeliveryAttemptShape.of(attempt) for attempt in attempts],

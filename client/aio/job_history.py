@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from client.aio.calls import Calls
+from client.aio.calls import Calls, Listing
 from client.aio.downloads import fetch
 from client.models import (
     Adapter,
@@ -68,9 +68,9 @@ class JobHistoryCalls(Calls):
         """The tries of workers at the job, first to latest."""
         return (await self._get(Page[AttemptRecord], at("/v1/jobs/{}/attempts", job_id))).data
 
-    async def checkpoints(self, job_id: str) -> list[Checkpoint]:
+    def checkpoints(self, job_id: str) -> Listing[Checkpoint]:
         """The job's stored states, newest first."""
-        return (await self._get(Page[Checkpoint], at("/v1/jobs/{}/checkpoints", job_id))).data
+        return self._list(Checkpoint, at("/v1/jobs/{}/checkpoints", job_id))
 
     async def checkpoint(self, job_id: str, checkpoint_id: str) -> Checkpoint:
         """One stored state."""

@@ -77,9 +77,21 @@ def resume(session: Session, job_id: JobId) -> None:
 
 
 @command(jobs_app, "retry")
-def retry(session: Session, job_id: JobId) -> None:
+def retry(
+    session: Session,
+    job_id: JobId,
+    *,
+    deadline_at: Annotated[
+        str | None,
+        typer.Option(help="Another deadline, where the old one has passed: 2026-11-24T06:00:00Z"),
+    ] = None,
+    no_deadline: Annotated[bool, typer.Option("--no-deadline", help="Without one.")] = False,
+) -> None:
     """Create a new job that goes on from the newest checkpoint of a failed one."""
-    session.show(session.client.retry_job(job_id), show_job)
+    if no_deadline and deadline_at is not None:
+        raise typer.BadParameter("give --deadline-at or --no-deadline")
+    made = session.client.retry_job(job_id, deadline_at=deadline_at, without_deadline=no_deadline)
+    session.show(made, show_job)
 
 
 @command(jobs_app, "extend")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from client.command import Session, command
+from client.command import Everything, Limit, Session, command
 from client.commands.jobs import JobId, jobs_app
 from client.errors import NothingYet
 from client.models import Answer
@@ -92,9 +92,12 @@ def attempts(session: Session, job_id: JobId) -> None:
 
 
 @command(jobs_app, "checkpoints")
-def checkpoints(session: Session, job_id: JobId) -> None:
+def checkpoints(
+    session: Session, job_id: JobId, *, limit: Limit = 20, everything: Everything = False
+) -> None:
     """List a job's stored states, newest first."""
-    session.show_all(session.client.checkpoints(job_id), show_checkpoints)
+    listing = session.client.checkpoints(job_id)
+    session.show_list(listing, show_checkpoints, limit=limit, everything=everything)
 
 
 @command(jobs_app, "samples")

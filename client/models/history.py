@@ -79,6 +79,7 @@ class AttemptRecord(Answer):
 
     number: int
     hardware: str = ""
+    code_version: str | None = None
     started_at: datetime
     last_heartbeat_at: datetime | None = None
     ended_at: datetime | None = None

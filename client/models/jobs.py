@@ -107,12 +107,15 @@ class PairsNeeded(Answer):
 class Evaluation(Answer):
     """Held-out scores of base and adapter; `delta` is their mean paired difference.
 
-    With `kind` "base" no adapter was evaluated yet: both scores are the base model's.
+    With `kind` "base" no adapter was evaluated yet: both scores are the base model's. The best one is
+    that of the periodic evaluations, and only jobs tell it.
     """
 
     kind: str = ""
     baseline_heldout_reward: float | None = None
     heldout_reward: float | None = None
+    best_heldout_reward: float | None = None
+    best_step: int | None = None
     delta: float | None = None
     delta_ci95: tuple[float, float] | None = None
     verdict: Verdict | None = None
@@ -220,6 +223,7 @@ class Job(Tagged):
     stop_reason: str | None = None
     pause: Pause | None = None
     attempt: Attempt | None = None
+    code_version: str | None = None
     queue: QueuePlace | None = None
     progress: Progress | None = None
     budget: Budget = Budget()

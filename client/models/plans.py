@@ -52,12 +52,14 @@ class Memory(Answer):
 
 
 class WorkerClass(Answer):
-    """A kind of machine that trains now, and whether the job fits; `needs` says what it lacks."""
+    """A kind of machine that trains now, whether the job fits, and whether it is expected to run there;
+    `needs` says what it lacks."""
 
     name: str = Field(alias="class")
     memory_gib: float | None = None
     workers: int = 0
     fits: bool | None = None
+    selected: bool = False
     needs: str | None = None
 
 

@@ -43,6 +43,7 @@ class Delivery(Answer):
     event_id: str
     event_type: str
     job_id: str | None = None
+    generation_id: str | None = None
     status: str
     next_attempt_at: datetime | None = None
     attempts: list[DeliveryAttempt] = []

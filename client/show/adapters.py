@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from client.models import Adapter, Alias, GeneratedVideo, Generation
+from client.show.jobs import place_text
 from client.show.tables import aligned, labelled, moment, show_lines, show_table, size
 
 
@@ -64,8 +65,8 @@ def show_generations(console: Console, generations: Sequence[Generation]) -> Non
 def show_generation(console: Console, made: Generation) -> None:
     """One generation in some lines."""
     lines = [made.id, *labelled("status", made.status), *labelled("prompt", made.prompt)]
-    if made.queue is not None and made.queue.position is not None:
-        lines += labelled("queue", f"place {made.queue.position}")
+    if made.queue is not None:
+        lines += labelled("queue", place_text(made.queue))
     if made.error is not None:
         lines += labelled("error", f"{made.error.code}: {made.error.message}")
         lines += labelled("hint", made.error.hint) if made.error.hint else []

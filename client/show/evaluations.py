@@ -20,6 +20,9 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         base = f"held-out    base {evaluation.baseline_heldout_reward:.4f}"
         adapter = f" -> adapter {evaluation.heldout_reward:.4f}"
         lines.append(base if evaluation.kind == "base" else base + adapter)
+    if evaluation.best_heldout_reward is not None:
+        best = f"{evaluation.best_heldout_reward:.4f}"
+        lines.append(f"best        {best} at step {evaluation.best_step}, during training")
     if evaluation.delta is not None and evaluation.delta_ci95 is not None:
         low, high = evaluation.delta_ci95
         lines.append(

@@ -62,13 +62,14 @@ def _state(job: Job) -> dict[str, str | None]:
     return {
         "status": _status(job),
         "deleted": _told(job.deleted_at, moment),
-        "queue": _told(job.queue, _queue),
+        "queue": _told(job.queue, place_text),
         "pause": _told(job.pause, _pause),
         "parent": job.parent_job_id and f"{job.parent_kind or 'made'} of {job.parent_job_id}",
         "starts from": _told(job.starts_from, _start),
         "template": job.template,
         "method": job.method,
         "base model": job.base_model,
+        "service": job.code_version,
         "rewards": ", ".join(job.rewards),
         "step": _told(job.progress, _progress),
     }
@@ -110,7 +111,8 @@ def _start(start: StartsFrom) -> str:
     return f"{start.kind} {start.id}, step {start.step}, {start.state} state"
 
 
-def _queue(place: QueuePlace) -> str:
+def place_text(place: QueuePlace) -> str:
+    """Where something waits, why, and until when."""
     parts = [] if place.position is None else [f"place {place.position}"]
     parts += [place.reason.replace("_", " ")] if place.reason else []
     parts += [f"starts about {moment(place.eta_at)}"] if place.eta_at else []

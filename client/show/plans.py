@@ -82,6 +82,8 @@ def _memory(estimate: Estimate) -> list[str]:
 def _worker(worker: WorkerClass) -> str:
     fits = {True: "fits", False: "does not fit", None: "fit not known"}[worker.fits]
     count = f"{worker.workers} worker" + ("" if worker.workers == 1 else "s")
+    if worker.selected:
+        fits += ", expected to run it"
     return f"{worker.name} ({count}) {fits}" + (f": needs {worker.needs}" if worker.needs else "")
 
 

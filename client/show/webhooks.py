@@ -47,6 +47,7 @@ def show_delivery(console: Console, delivery: Delivery) -> None:
         *labelled("event", delivery.event_type),
         *labelled("status", delivery.status),
         *(labelled("job", delivery.job_id) if delivery.job_id else []),
+        *(labelled("generation", delivery.generation_id) if delivery.generation_id else []),
     ]
     tries = [
         f"{moment(one.at)}  {_answer(one)}, {one.duration_s:.2f} s" for one in delivery.attempts

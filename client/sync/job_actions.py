@@ -57,9 +57,23 @@ class JobActionCalls(Calls):
         """Queues a paused job again. After a pause at a ceiling, raise that one by `update_job` first."""
         return self._post(Job, at("/v1/jobs/{}/resume", job_id), idempotency_key=idempotency_key)
 
-    def retry_job(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
-        """A new job with the spec of a failed one, from its newest checkpoint on."""
-        return self._post(Job, at("/v1/jobs/{}/retry", job_id), idempotency_key=idempotency_key)
+    def retry_job(
+        self,
+        job_id: str,
+        *,
+        deadline_at: str | None = None,
+        without_deadline: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """A new job with the spec of a failed one, from its newest checkpoint on.
+
+        Its deadline is the old one, which may have passed: `deadline_at` (RFC 3339) is another, and
+        `without_deadline` takes it away.
+        """
+        body: dict[str, JsonValue] = {"deadline_at": None} if without_deadline else {}
+        body |= given({"deadline_at": deadline_at})
+        path = at("/v1/jobs/{}/retry", job_id)
+        return self._post(Job, path, body, idempotency_key=idempotency_key)
 
     def extend_job(  # noqa: PLR0913 (the request's fields)
         self,

@@ -19,7 +19,7 @@ from client.models import (
     Sheet,
 )
 from client.paths import at
-from client.sync.calls import Calls
+from client.sync.calls import Calls, Listing
 from client.sync.downloads import fetch
 
 
@@ -67,9 +67,9 @@ class JobHistoryCalls(Calls):
         """The tries of workers at the job, first to latest."""
         return (self._get(Page[AttemptRecord], at("/v1/jobs/{}/attempts", job_id))).data
 
-    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+    def checkpoints(self, job_id: str) -> Listing[Checkpoint]:
         """The job's stored states, newest first."""
-        return (self._get(Page[Checkpoint], at("/v1/jobs/{}/checkpoints", job_id))).data
+        return self._list(Checkpoint, at("/v1/jobs/{}/checkpoints", job_id))
 
     def checkpoint(self, job_id: str, checkpoint_id: str) -> Checkpoint:
         """One stored state."""

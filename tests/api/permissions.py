@@ -18,7 +18,7 @@ ANYBODY = frozenset(
             "GET /openapi.json",
             "GET /docs",
         ),
-        *("GET /docs/oauth2-redirect", "GET /problems/{kind}"),
+        *("GET /docs/{name}", "GET /problems/{kind}"),
         # Their links are signed.
         "GET /v1/objects/{key}",
         *("POST /v1/sessions", "POST /v1/invitations/accept"),

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from domain import db, jobs
+from domain.code_version import code_version
 from domain.ids import from_public
 from domain.store import ObjectStore
 from tests import lives
@@ -66,6 +67,7 @@ def test_an_adapter_tells_where_it_comes_from_and_how_it_did(
     assert lineage["prompt_set"] is None
     assert lineage["ancestors"] == []
     assert lineage["versions"]
+    assert lineage["code_version"] == code_version()
 
 
 def test_a_list_can_be_narrowed_and_paged(client: TestClient, job: dict[str, Any]) -> None:

@@ -93,6 +93,7 @@ def world(
                 rate_limit_requests="0",
                 rate_limit_creates="0",
                 rate_limit_project="0",
+                rate_limit_project_creates="0",
                 rate_limit_failures="0",
                 rate_limit_logins_address="0",
             )

@@ -13,8 +13,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from client.cli import app
+from domain import db
 from domain.settings import Settings
 from domain.store import open_store
+from domain.tables import Job
 from tests import lives
 from tests.api import outputs
 from tests.api.teams import Team
@@ -120,6 +122,30 @@ def test_what_an_ended_job_left_is_shown_and_fetched(
     assert "max_steps" in vader("jobs", "compare", job, more).stdout
     vader("jobs", "wait", job)
     vader("jobs", "wait", job, "--until", "paused", status=1)
+
+
+def test_a_failed_job_is_retried_with_another_deadline_or_without(
+    vader: Vader, job_file: str
+) -> None:
+    first, second = (f"{db.utc_now().year + 1}-0{month}-01T00:00:00Z" for month in (1, 2))
+    asked = vader(
+        "jobs", "create", "-f", job_file, "--set", f"budget.deadline_at={first}", "--json"
+    )
+    job = _json(asked)["id"]
+    claim = outputs.start()
+    lives.ended(claim, lives.Status.FAILED, error=lives.BROKEN)
+    again = _json(vader("jobs", "retry", job, "--json"))
+    assert again["budget"]["deadline_at"] == first
+    with db.transaction() as session:
+        row = session.get_one(Job, claim.job_id)
+        row.budget = {**row.budget, "deadline_at": "2026-01-01T00:00:00Z"}
+    assert "/deadline_at" in vader("jobs", "retry", job, status=4).stderr
+    later = _json(vader("jobs", "retry", job, "--deadline-at", second, "--json"))
+    assert later["budget"]["deadline_at"] == second
+    without = _json(vader("jobs", "retry", job, "--no-deadline", "--json"))
+    assert without["budget"]["deadline_at"] is None
+    both = ("--no-deadline", "--deadline-at", second)
+    assert "give --deadline-at or" in vader("jobs", "retry", job, *both, status=2).stderr
 
 
 def test_a_watched_job_tells_what_happens_until_it_ends(vader: Vader, job_file: str) -> None:

@@ -87,9 +87,9 @@ def test_every_number_of_the_estimate_says_how_it_is_known(client: TestClient) -
     assert estimate["gpu_seconds"] == {"basis": "measured", "p50": 45.0, "p90": 77.0}
     assert estimate["queue_wait_s"] == {"basis": "analytic", "p50": 0.0, "p90": 0.0}
     assert estimate["storage_gib"]["basis"] == "measured"
-    assert estimate["hardware"] == [
-        {"class": "cpu x2", "memory_gib": None, "workers": 1, "fits": None, "needs": None}
-    ]
+    [kind] = estimate["hardware"]
+    assert (kind["class"], kind["memory_gib"], kind["workers"]) == ("cpu x2", None, 1)
+    assert (kind["fits"], kind["selected"], kind["needs"]) == (None, True, None)
     groups = [value for value in estimate.values() if isinstance(value, dict)]
     assert {group["basis"] for group in groups} <= {"measured", "analytic", "unknown"}
     assert len(groups) == 8
@@ -216,11 +216,20 @@ def test_a_job_that_no_gpu_can_hold_is_not_made(
         assert rows(Job) == 0
         alive("1 x NVIDIA H200 (141 GiB)", name="worker-2")
         said = told(client, **asked)
-        fitting = {kind["class"]: kind["fits"] for kind in said["estimate"]["hardware"]}
-        assert fitting == {"NVIDIA L4 x1": False, "NVIDIA H200 x1": True}
-        assert said["estimate"]["vram_gib"]["basis"] == "analytic"
-        assert "may_not_fit" in {warning["code"] for warning in said["warnings"]}
-        assert client.post("/v1/jobs", json=document(**asked), headers=new_key()).is_success
+        fitting = {
+            kind["class"]: (kind["fits"], kind["selected"]) for kind in said["estimate"]["hardware"]
+        }
+        assert fitting == {"NVIDIA L4 x1": (False, False), "NVIDIA H200 x1": (True, True)}
+        memory = said["estimate"]["vram_gib"]
+        assert memory["basis"] == "analytic"
+        assert "may_not_fit" not in {warning["code"] for warning in said["warnings"]}
+        assert said["quota"]["would_start"] == "now"
+        made = client.post("/v1/jobs", json=document(**asked), headers=new_key())
+        assert made.is_success
+        with db.read() as session:
+            job = session.scalars(select(Job)).one()
+        assert job.least_gib == pytest.approx(memory["at_least"], abs=0.01)
+        assert job.peak_gib == pytest.approx(memory["peak"], abs=0.01)
 
 
 def test_what_is_left_of_the_quota_is_told(client: TestClient, team: Team) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from api.event_json import event_json, page_json
+from api.event_json import event_json
+from api.paging import page_text
 from api.schemas.history import EventPage, EventShape, FeedPage
 from domain import ids
 
@@ -55,8 +56,8 @@ def test_an_event_is_written_as_its_model_would_write_it(changes: dict[str, Any]
 
 def test_pages_are_too() -> None:
     events = [row(), row(seq=8)]
-    last = EventPage.model_validate_json(page_json(events, next_cursor=None))
+    last = EventPage.model_validate_json(page_text(map(event_json, events), next_cursor=None))
     assert [event.seq for event in last.data] == [7, 8]
     assert not last.has_more
-    page = FeedPage.model_validate_json(page_json([], next_cursor="a", resume_after="b"))
+    page = FeedPage.model_validate_json(page_text([], next_cursor="a", resume_after="b"))
     assert (page.data, page.next_cursor, page.has_more, page.resume_after) == ([], "a", True, "b")

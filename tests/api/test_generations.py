@@ -324,6 +324,21 @@ def test_a_spent_quota_refuses_more(client: TestClient, team: Team) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "project_quota_exhausted")
 
 
+def test_a_month_that_is_used_up_keeps_queued_ones_waiting_and_refuses_new_ones(
+    client: TestClient, team: Team
+) -> None:
+    body = asked(client)
+    path = body["links"]["self"]
+    assert body["queue"]["reason"] == "no_free_gpu"
+    tag = client.get(path).headers["ETag"]
+    with db.transaction() as session:
+        quotas.set_limits(session, team.project_id, gpu_seconds_a_month=0)
+    held = client.get(path, headers={"If-None-Match": tag})
+    assert (held.status_code, held.json()["queue"]["reason"]) == (200, "quota")
+    answer = ask(client, **BASE)
+    assert (answer.status_code, answer.json()["quota"]) == (403, "gpu_seconds_a_month")
+
+
 def test_a_key_without_the_scope_makes_none(client: TestClient) -> None:
     reader = make_reader(client)
     answer = ask(client, reader, **BASE)

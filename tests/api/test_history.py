@@ -8,12 +8,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from domain import api_keys, db, metrics
+from domain.code_version import code_version
 from domain.job_errors import JobError
 from domain.job_status import Status
 from domain.store import ObjectStore
 from tests import lives, trainer_lines
 from tests.api import outputs
 from tests.api.teams import Team, post_job
+from tests.trainer_lines import evaluation
 
 
 @pytest.fixture
@@ -55,6 +57,7 @@ def test_a_job_that_ended_well_shows_its_verdict_adapter_and_spending(
     assert job["adapter"]["files_url"] == f"/v1/adapters/{job['adapter']['id']}/files"
     assert job["sheet"]["url"] == f"{succeeded['self']}/sheet"
     assert job["attempt"]["hardware"] == "cpu x2"
+    assert job["code_version"] == code_version()
     assert job["error"] is None
     assert client.get("/v1/jobs").json()["data"][0]["status"] == "succeeded"
 
@@ -70,6 +73,26 @@ def test_a_running_job_tells_when_it_will_be_done(client: TestClient) -> None:
     assert shown["budget"]["reward_queries"] == {"limit": 100, "used": 40, "fraction": 0.4}
     assert shown["budget"]["next_ceiling"] == "max_reward_queries"
     assert shown["poll_after_s"] == 2
+
+
+def test_a_job_shows_its_best_periodic_evaluation_beside_the_newest(client: TestClient) -> None:
+    self = post_job(client)["links"]["self"]
+    assert client.get(self).json()["code_version"] is None
+    claim = outputs.start()
+
+    def shown() -> tuple[float, float | None, int | None]:
+        found = client.get(self).json()["evaluation"]
+        return found["heldout_reward"], found["best_heldout_reward"], found["best_step"]
+
+    lives.told(claim, evaluation(kind="base", step=0, reward=0.5))
+    assert shown() == (0.5, None, None)
+    lives.told(claim, evaluation(kind="periodic", step=5, reward=0.6))
+    lives.told(claim, evaluation(kind="periodic", step=10, reward=0.7))
+    lives.told(claim, evaluation(kind="periodic", step=15, reward=0.65))
+    assert shown() == (0.65, 0.7, 10)
+    lives.told(claim, evaluation(kind="final", step=20, reward=0.8))
+    assert shown() == (0.8, 0.7, 10)
+    assert client.get("/v1/jobs").json()["data"][0]["evaluation"]["best_step"] == 10
 
 
 def test_a_failed_job_tells_why_and_whose_fault_it_is(client: TestClient) -> None:
@@ -135,6 +158,7 @@ def test_attempts_tell_hardware_versions_and_outcome(
     [attempt] = client.get(succeeded["attempts"]).json()["data"]
     assert (attempt["number"], attempt["outcome"]) == (1, "succeeded")
     assert attempt["environment"]["versions"] == {"torch": "2.13.0"}
+    assert attempt["code_version"] == code_version()
     assert "worker" not in attempt
 
 
@@ -143,6 +167,22 @@ def test_checkpoints_are_listed_newest_first(client: TestClient, succeeded: dict
     assert [row["step"] for row in rows] == [20, 10]
     assert rows[0]["size_bytes"] == 30
     assert rows[0]["id"].startswith("ck_")
+
+
+def test_checkpoints_come_in_pages(client: TestClient) -> None:
+    path = post_job(client)["links"]["checkpoints"]
+    lives.checkpointed(outputs.start(), range(1, 6))
+    first = client.get(path, params={"limit": 2})
+    assert [row["step"] for row in first.json()["data"]] == [5, 4]
+    second = client.get(first.headers["Link"].split("<")[1].split(">")[0])
+    assert [row["step"] for row in second.json()["data"]] == [3, 2]
+    cursor = second.json()["next_cursor"]
+    last = client.get(path, params={"cursor": cursor, "limit": 2}).json()
+    assert [row["step"] for row in last["data"]] == [1]
+    assert (last["has_more"], last["next_cursor"]) == (False, None)
+    other = post_job(client)["links"]["checkpoints"]
+    for wrong in (client.get(other, params={"cursor": cursor}), client.get(f"{path}?cursor=x")):
+        assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_cursor")
 
 
 def test_values_that_are_no_numbers_are_null(client: TestClient) -> None:

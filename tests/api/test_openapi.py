@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -147,4 +148,15 @@ def test_every_code_that_clients_can_meet_is_described(client: TestClient) -> No
 
 
 def test_the_documentation_page_is_served(anonymous: TestClient, team: Team) -> None:
-    assert "swagger" in anonymous.get("/docs").text.lower()
+    page = anonymous.get("/docs").text
+    linked = set(re.findall(r'(?:src|href)="([^"]+)"', page))
+    assert linked == {
+        f"/docs/{name}" for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
+    }
+    assert "url: '/openapi.json'" in page
+    for path in linked:
+        answer = anonymous.get(path)
+        assert (answer.status_code, answer.headers["Cache-Control"][:6]) == (200, "public")
+        assert len(answer.content) > 1000
+    assert "SwaggerUIBundle" in anonymous.get("/docs/swagger-ui-bundle.js").text
+    assert anonymous.get("/docs/redoc.standalone.js").status_code == 404

@@ -26,10 +26,12 @@ def limited(
     settings: Settings, team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[TestClient]:
     """A client of a service that allows 5 requests a minute, 2 of them POSTs, 3 attempts to sign in by
-    one email and address, 6 from one address, 8 by one email, 3 failures, and 7 requests of a project."""
+    one email and address, 6 from one address, 8 by one email, 3 failures, and 7 requests of a project, 3 of
+    them POSTs."""
     few = {
         "rate_limit_requests": "5",
         "rate_limit_creates": "2",
+        "rate_limit_project_creates": "3",
         "rate_limit_project": "7",
         "rate_limit_logins": "3",
         "rate_limit_logins_address": "6",
@@ -70,6 +72,19 @@ def test_posts_are_counted_apart(limited: TestClient) -> None:
     assert policies == '"default";q=5;w=60, "project";q=7;w=60'
 
 
+def test_posts_of_all_keys_of_a_project_are_counted_together(
+    limited: TestClient, team: Team, other_team: Team
+) -> None:
+    def post(headers: dict[str, str]) -> Any:
+        return limited.post("/v1/jobs", json=document(), headers={**new_key(), **headers})
+
+    answers = [post(spare_key(team)) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+    assert answers[-1].json()["policy"] == "project-create"
+    assert '"project-create";q=3;w=60' in answers[0].headers["RateLimit-Policy"]
+    assert post(other_team.headers).status_code == 202
+
+
 def test_a_key_does_not_use_up_anothers_limit(limited: TestClient, other_team: Team) -> None:
     while limited.get("/v1/me").status_code == 200:
         pass
@@ -95,6 +110,7 @@ def test_no_limits_are_no_headers(client: TestClient, monkeypatch: pytest.Monkey
         "requests",
         "creates",
         "project",
+        "project_creates",
         "logins",
         "logins_email",
         "logins_address",

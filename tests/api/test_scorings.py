@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from domain import db, quotas
 from domain.store import ObjectStore
 from tests import scoring_lives
 from tests.api import outputs
@@ -60,6 +61,15 @@ def test_a_scoring_is_accepted_and_shown(client: TestClient, video: dict[str, An
     assert found.json() == body
     assert found.headers["Retry-After"] == str(body["poll_after_s"])
     assert "key" not in str(body["videos"])
+
+
+def test_a_month_that_is_used_up_refuses_scorings(
+    client: TestClient, video: dict[str, Any], team: Team
+) -> None:
+    with db.transaction() as session:
+        quotas.set_limits(session, team.project_id, gpu_seconds_a_month=0)
+    answer = ask(client, videos=[video])
+    assert (answer.status_code, answer.json()["quota"]) == (403, "gpu_seconds_a_month")
 
 
 def test_a_kept_sample_of_a_job_can_be_scored(client: TestClient, store: ObjectStore) -> None:

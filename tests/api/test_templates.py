@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from domain import db, quotas
 from tests.api.teams import Team, make_team, new_key
 from tests.factories import PROMPTS, document
 
@@ -58,6 +59,20 @@ def test_the_list_is_paged(client: TestClient) -> None:
     rest = client.get("/v1/job-templates", params={"cursor": page["next_cursor"]}).json()
     assert [item["name"] for item in [*page["data"], *rest["data"]]] == names[::-1]
     assert (page["has_more"], rest["has_more"]) == (True, False)
+
+
+def test_no_more_templates_and_versions_are_kept_than_the_quotas_say(
+    client: TestClient, team: Team
+) -> None:
+    with db.transaction() as session:
+        quotas.set_limits(session, team.project_id, templates=1, template_versions=1)
+    made = make(client)
+    body = {"name": "another", "spec": SPEC}
+    refused = client.post("/v1/job-templates", json=body, headers=new_key())
+    assert (refused.status_code, refused.json()["quota"]) == (403, "templates")
+    changed = change(client, made["id"], {"description": "2"})
+    assert (changed.status_code, changed.json()["quota"]) == (403, "template_versions")
+    assert client.get(f"/v1/job-templates/{made['id']}").json() == made
 
 
 def test_a_name_belongs_to_one_template(client: TestClient) -> None:

@@ -17,7 +17,9 @@ from domain.settings import Settings, get_settings
 from domain.webhook_deliveries import Outcome
 from domain.webhook_tables import WebhookEndpoint
 from domain.webhooks import MAX_ENDPOINTS
+from tests import generation_lives
 from tests.api.teams import Team, make_team, new_key, post_job
+from tests.factories import document
 
 ENDPOINTS = "/v1/webhook-endpoints"
 URL = "https://example.com/hooks/vader"
@@ -144,6 +146,24 @@ def test_a_test_message_is_queued_and_its_tries_are_shown(client: TestClient) ->
     assert tried["duration_s"] == 0.25
     assert listed["next_attempt_at"] > tried["at"]
     assert client.get(path(made)).json()["failing_since"] is not None
+
+
+def test_an_endpoint_may_hear_of_generations_alone(client: TestClient) -> None:
+    made = make(client, event_types=["generation.succeeded"])
+    post_job(client)
+    body = {"base_model": "tiny-unet", "prompt": generation_lives.PROMPT}
+    asked = client.post("/v1/generations", json=body, headers=new_key()).json()
+    generation_lives.succeeded(generation_lives.claimed())
+    [delivery] = client.get(f"{path(made)}/deliveries").json()["data"]
+    assert delivery["event_type"] == "generation.succeeded"
+    assert (delivery["generation_id"], delivery["job_id"]) == (asked["id"], None)
+
+
+def test_a_jobs_own_list_of_events_has_no_room_for_generations(client: TestClient) -> None:
+    body = document(notify={"events": ["generation.failed"]})
+    answer = client.post("/v1/jobs", json=body, headers=new_key())
+    [fault] = answer.json()["errors"]
+    assert (answer.status_code, fault["pointer"]) == (422, "/notify/events/0")
 
 
 def test_deliveries_are_paged_and_narrowed_by_status(client: TestClient) -> None:

@@ -85,6 +85,8 @@ def test_a_state_has_its_ways_and_actions(status: Status) -> None:
 
 def test_every_event_type_has_a_row() -> None:
     assert sorted(named(row[0])[0] for row in rows("type")) == sorted(event_types.EVENT_TYPES)
+    told = [named(row[0])[0] for row in rows("message")]
+    assert sorted(told) == sorted(event_types.GENERATION_TYPES)
     (quiet,) = event_types.QUIET_TYPES
     assert any(f"`{quiet}`" == row[0] and "asked for by name" in row[1] for row in rows("type"))
 
@@ -100,6 +102,7 @@ def test_the_rate_limits_are_those_of_the_settings() -> None:
         "default": "rate_limit_requests",
         "create": "rate_limit_creates",
         "project": "rate_limit_project",
+        "project-create": "rate_limit_project_creates",
         "login": "rate_limit_logins",
         "login-email": "rate_limit_logins_email",
         "login-address": "rate_limit_logins_address",

@@ -65,7 +65,7 @@ def test_both_must_mean_the_same() -> None:
     made = adapter()
     point(made, "production")
     with db.transaction() as session:
-        newest, *_ = artifacts.checkpoints(session, job_id=made.job_id)
+        newest, *_ = artifacts.checkpoints(session, job_id=made.job_id).items
         other, _ = promotion.promote(
             session,
             project_id=made.project_id,
@@ -109,7 +109,7 @@ def test_an_alias_that_was_removed_is_not_moved_by_its_old_tag(made_again: bool)
         point(made, "production")
     with db.transaction() as session:
         kept = {column: getattr(made, column) for column in ("prefix", "files", "size_bytes")}
-        checkpoint = artifacts.checkpoints(session, job_id=made.job_id)[0]
+        checkpoint = artifacts.checkpoints(session, job_id=made.job_id).items[0]
         session.add(
             Adapter(
                 id=other,

@@ -21,7 +21,7 @@ def holder(claim: Claim) -> dict[str, UUID | int]:
 
 def checkpoints(claim: Claim) -> list[Checkpoint]:
     with db.read() as session:
-        return artifacts.checkpoints(session, job_id=claim.job_id)
+        return artifacts.checkpoints(session, job_id=claim.job_id).items
 
 
 def test_keys_lie_below_job_and_attempt() -> None:

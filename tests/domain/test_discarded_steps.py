@@ -52,6 +52,7 @@ def test_steps_that_the_adapter_never_had_are_shown_no_longer() -> None:
     assert job.evaluation is not None
     assert (job.evaluation["step"], job.evaluation["heldout_reward"]) == (4, 0.54)
     assert "scores" not in job.evaluation
+    assert job.best_evaluation == {"heldout_reward": 0.54, "step": 4}
     assert job.sheet is None
     assert job.reward_queries == 64
     assert lives.patched(job.id, budget={"max_steps": 6}).steps_total == 6
@@ -61,7 +62,7 @@ def test_one_that_begins_anew_keeps_only_what_was_before_the_first_step() -> Non
     claim = reached_8()
     job = lives.told(claim, started())
     assert steps(claim) == {"points": [], "evaluations": [0], "samples": []}
-    assert (job.step, job.latest_metrics) == (0, None)
+    assert (job.step, job.latest_metrics, job.best_evaluation) == (0, None, None)
 
 
 def test_one_that_goes_on_from_the_newest_step_takes_nothing_back() -> None:

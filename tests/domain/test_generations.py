@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 import redis
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from domain import db, generation_files, generations, sweep
+from domain import db, generation_files, generations, quotas, sweep
 from domain.access_tables import UsageEntry
 from domain.errors import InvalidTransition, NotFound, StaleAttempt
 from domain.generations import TASKS
 from domain.settings import Settings
 from domain.store import ObjectStore
-from tests import factories, generation_lives, scoring_lives
+from tests import factories, generation_lives, lives, scoring_lives
 from tests.worker.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -168,6 +170,53 @@ def test_one_that_no_generator_takes_ends_too() -> None:
     expired = generation_lives.now(row.id)
     assert expired.error is not None
     assert expired.error["code"] == "queue_expired"
+
+
+def limit_gpu_seconds(project_id: UUID, most: int | None) -> None:
+    with db.transaction() as session:
+        quotas.set_limits(session, project_id, gpu_seconds_a_month=most)
+
+
+def test_those_of_a_project_whose_month_is_used_up_wait_and_others_go_on() -> None:
+    first, held, other = generation_lives.waiting(), None, generation_lives.waiting()
+    held = generation_lives.waiting(first.project_id)
+    claim = generation_lives.claimed()
+    assert claim.id == first.id
+    limit_gpu_seconds(first.project_id, 20)
+    generation_lives.grow_old(claimed_at="30 seconds")
+    generation_lives.succeeded(claim)
+    with db.read() as session:
+        assert quotas.is_spent(session, first.project_id)
+    assert generation_lives.claimed().id == other.id
+    with db.transaction() as session:
+        assert TASKS.claim(session, worker="x") is None
+    limit_gpu_seconds(first.project_id, 200)
+    assert generation_lives.claimed().id == held.id
+
+
+def test_without_any_gpu_seconds_nothing_is_claimed_whoever_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = generation_lives.waiting()
+    limit_gpu_seconds(row.project_id, 0)
+    with db.transaction() as session:
+        assert TASKS.claim(session, worker="x") is None
+    limit_gpu_seconds(row.project_id, None)
+    with lives.changed_settings(monkeypatch, quota_gpu_seconds_a_month="0"):
+        with db.transaction() as session:
+            assert TASKS.claim(session, worker="x") is None
+        limit_gpu_seconds(row.project_id, 1)
+        assert generation_lives.claimed().id == row.id
+
+
+def test_one_that_waits_in_vain_for_the_next_month_says_so() -> None:
+    row = generation_lives.waiting()
+    limit_gpu_seconds(row.project_id, 0)
+    generation_lives.grow_old(created_at="7 hours")
+    sweep.run_once()
+    error = generation_lives.now(row.id).error or {}
+    assert (error["code"], error["fault"]) == ("queue_expired", "user")
+    assert "used up" in error["message"]
 
 
 def test_a_lost_bell_is_rung_again(settings: Settings) -> None:

@@ -1,32 +1,56 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
 from domain import best_checkpoint, db, job_reading, quotas
 from domain.errors import NotFound
+from domain.job_list import JobFilters, list_jobs
 from domain.job_reading import Seen
+from domain.reads import Reads
 from domain.tables import Job
 from tests import factories, lives, trainer_lines
+from tests.reads import reading
 
 pytestmark = pytest.mark.usefixtures("settings")
 
 
+def listed(project_id: UUID) -> list[Seen]:
+    async def read(reads: Reads) -> list[Seen]:
+        page = await list_jobs(
+            reads, project_id=project_id, filters=JobFilters(), cursor=None, limit=20
+        )
+        return page.items
+
+    return reading(read)
+
+
 def seen(job: Job) -> Seen:
-    """The job by itself, which must be the same as in a list."""
+    """The job by itself, which must be the same in all ways of reading it."""
     with db.read() as session:
         alone = job_reading.one(session, project_id=job.project_id, job_id=job.id)
-    with db.read() as session:
-        (listed,) = job_reading.seen(session, [session.get_one(Job, job.id)])
-    for name in ("maker", "best"):
-        assert getattr(alone, name) == getattr(listed, name)
-    assert (alone.queued is None) == (listed.queued is None)
-    if alone.queued and listed.queued:
-        assert alone.queued.place == listed.queued.place
-        assert alone.queued.reason == listed.queued.reason
+    polled, specs = reading(
+        lambda reads: job_reading.look(reads, project_id=job.project_id, job_id=job.id)
+    )
+    assert [json.loads(spec) for spec in specs] == [alone.job.asked_spec, alone.job.spec]
+    (in_list,) = [item for item in listed(job.project_id) if item.job.id == job.id]
+    for other in (polled, in_list):
+        assert (other.maker, other.best) == (alone.maker, alone.best)
+        assert (other.queued is None) == (alone.queued is None)
+        if other.queued and alone.queued:
+            assert (other.queued.place, other.queued.reason) == (
+                alone.queued.place,
+                alone.queued.reason,
+            )
+        for name in ("status", "version", "budget", "labels", "created_at", "latest_metrics"):
+            assert getattr(other.job, name) == getattr(alone.job, name)
+        assert (other.attempt is None) == (alone.attempt is None)
+        if other.attempt and alone.attempt:
+            assert other.attempt.last_heartbeat_at == alone.attempt.last_heartbeat_at
     return alone
 
 
@@ -48,12 +72,12 @@ def test_a_tenant_of_the_database_sees_its_place_behind_other_projects() -> None
     try:
         with db.read() as session:
             alone = job_reading.one(session, project_id=mine.project_id, job_id=mine.id)
-            (listed,) = job_reading.seen(session, [session.get_one(Job, mine.id)])
+        (in_list,) = listed(mine.project_id)
     finally:
         db.tenant.reset(token)
     assert alone.queued is not None
-    assert listed.queued is not None
-    assert (alone.queued.place, listed.queued.place) == (2, 2)
+    assert in_list.queued is not None
+    assert (alone.queued.place, in_list.queued.place) == (2, 2)
 
 
 def test_why_a_job_waits_is_told() -> None:
@@ -134,10 +158,9 @@ def test_another_projects_job_is_not_found() -> None:
 def test_a_lists_queued_jobs_get_their_places_at_once() -> None:
     with db.transaction() as session:
         project_id = factories.project(session).id
-        made = [factories.job(session, project_id) for _ in range(4)]
-    with db.read() as session:
-        rows = [session.get_one(Job, job.id) for job in reversed(made)]
-        found = job_reading.seen(session, rows)
+        for _ in range(4):
+            factories.job(session, project_id)
+    found = listed(project_id)
     assert [item.queued.place for item in found if item.queued] == [4, 3, 2, 1]
     soon = db.utc_now() - timedelta(seconds=1)
     assert all(i.queued and (i.queued.eta_at is None or i.queued.eta_at > soon) for i in found)

@@ -8,6 +8,7 @@ from scipy import special
 from domain import db, estimates, job_warnings
 from domain.estimates import Asked
 from domain.job_warnings import student
+from domain.similar_runs import FEWEST_RUNS
 from tests import factories, lives
 from tests.past_runs import alive, ran
 from vader_core.catalogue import BUILT_IN
@@ -22,6 +23,9 @@ SOUND: dict[str, Any] = {
     "prompts": {"inline": PROMPTS},
     "budget": {"max_steps": 20, "max_wall_clock_s": 10_000},
 }
+
+# Like jobs took 0.93 GiB there.
+TOO_SMALL = "1 x Toy (0 GiB)"
 
 with_database = pytest.mark.usefixtures("settings")
 
@@ -46,6 +50,20 @@ def test_a_sound_job_is_not_warned_of() -> None:
 @with_database
 def test_nobody_to_train_is_told() -> None:
     assert list(warned()) == ["no_workers "]
+
+
+@with_database
+def test_a_job_is_warned_of_where_its_estimate_fits_no_gpu() -> None:
+    for _ in range(FEWEST_RUNS):
+        ran(hardware=TOO_SMALL)
+    alive(TOO_SMALL)
+    detail = warned()["may_not_fit /video"]
+    assert (
+        detail
+        == "It takes about 0.9 GiB, more than the 0 GiB of the largest GPU that a worker has."
+    )
+    alive("1 x NVIDIA L4 (24 GiB)", name="worker-2")
+    assert "may_not_fit /video" not in warned()
 
 
 @with_database

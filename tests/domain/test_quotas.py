@@ -8,14 +8,28 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
 
-from domain import claims, db, idempotency, job_deletion, promotion, prompt_sets, quotas, usage
+from domain import (
+    claims,
+    db,
+    idempotency,
+    job_deletion,
+    promotion,
+    prompt_sets,
+    quotas,
+    templates,
+    usage,
+)
 from domain.access_tables import UsageEntry
+from domain.callers import Origin
 from domain.errors import ProjectQuotaExhausted
 from domain.ids import new_id
 from domain.job_status import Status
 from domain.settings import Settings
-from domain.tables import Checkpoint, Job, Sample, Upload
+from domain.tables import Checkpoint, Job, Sample
+from domain.templates import Content, Found
+from domain.upload_table import Upload
 from tests import factories, lives
 from vader_core.spec import Prompt
 
@@ -278,6 +292,54 @@ def test_generations_count_by_the_month(project_id: UUID) -> None:
     limit(project_id, generations_a_month=1)
     with db.transaction() as session:
         quotas.check_new_generation(session, project_id)
+
+
+def test_spent_gpu_seconds_refuse_every_kind_of_work_that_takes_them(project_id: UUID) -> None:
+    limit(project_id, gpu_seconds_a_month=10)
+    spend(project_id, 10)
+    for check in (
+        quotas.check_new_job,
+        quotas.check_new_generation,
+        quotas.check_new_scoring,
+    ):
+        with pytest.raises(ProjectQuotaExhausted) as refusal, db.transaction() as session:
+            check(session, project_id)
+        assert refusal.value.extra["quota"] == "gpu_seconds_a_month"
+
+
+def test_archived_templates_make_room_but_their_versions_stay(project_id: UUID) -> None:
+    limit(project_id, templates=1, template_versions=3)
+
+    def make(name: str) -> Found:
+        origin = Origin(project_id=project_id, trace_id="")
+        with db.transaction() as session:
+            return templates.create(session, origin=origin, content=Content(name, "", {}))
+
+    def held(session: Session, made: Found) -> Found:
+        template_id = made.template.id
+        return templates.held(session, project_id=project_id, template_id=template_id)
+
+    def refused(name: str) -> str:
+        with pytest.raises(ProjectQuotaExhausted) as refusal:
+            make(name)
+        return str(refusal.value.extra["quota"])
+
+    first = make("first")
+    assert refused("second") == "templates"
+    with db.transaction() as session:
+        templates.archive(session, held(session, first))
+    second = make("second")
+    origin, changed = Origin(project_id=project_id, trace_id=""), Content("second", "2", {})
+    with db.transaction() as session:
+        templates.change(session, held(session, second), origin=origin, content=changed)
+        templates.change(session, held(session, second), origin=origin, content=changed)
+        state = quotas.state(session, project_id)
+        assert (state["templates"].used, state["template_versions"].used) == (1, 3)
+        again = Content("second", "3", {})
+        with pytest.raises(ProjectQuotaExhausted, match="3 of 3 template_versions"):
+            templates.change(session, held(session, second), origin=origin, content=again)
+    limit(project_id, templates=2)
+    assert refused("third") == "template_versions"
 
 
 def test_the_state_names_every_quota(project_id: UUID, settings: Settings) -> None:

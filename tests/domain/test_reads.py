@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 from uuid import UUID
 
 import psycopg
@@ -17,36 +15,23 @@ from domain.reads import Reads
 from domain.settings import Settings
 from domain.tables import Job
 from tests import lives
+from tests.reads import reading
 
-Result = TypeVar("Result")
+pytestmark = pytest.mark.usefixtures("settings")
+
 ONE = select(literal_column("1"))
 JOB_IDS = select(Job.id)
 ONE_JOB = select(Job.id, Job.labels, Job.created_at).where(Job.id == bindparam("job"))
 PID = select(func.pg_backend_pid())
 
 
-def reading(
-    settings: Settings, what: Callable[[Reads], Awaitable[Result]], *, connections: int = 1
-) -> Result:
-    """What `what` gives for a pool of its own."""
-
-    async def run() -> Result:
-        reads = Reads(settings.database_url.get_secret_value(), connections=connections)
-        try:
-            return await what(reads)
-        finally:
-            await reads.close()
-
-    return asyncio.run(run())
-
-
-def test_a_read_gives_values_as_the_columns_have_them(settings: Settings) -> None:
+def test_a_read_gives_values_as_the_columns_have_them() -> None:
     job = lives.waiting()
-    rows = reading(settings, lambda reads: reads.rows(ONE_JOB, job=job.id))
+    rows = reading(lambda reads: reads.rows(ONE_JOB, job=job.id))
     assert rows == [(job.id, {}, job.created_at)]
 
 
-def test_a_read_sees_what_its_tenant_may_see(settings: Settings) -> None:
+def test_a_read_sees_what_its_tenant_may_see() -> None:
     ours, theirs = lives.waiting(), lives.waiting()
 
     async def all_ways(reads: Reads) -> list[set[UUID]]:
@@ -57,7 +42,7 @@ def test_a_read_sees_what_its_tenant_may_see(settings: Settings) -> None:
         return found
 
     # One connection for all: what it was set to for one read is gone at the next.
-    assert reading(settings, all_ways) == [
+    assert reading(all_ways) == [
         {ours.id},
         {theirs.id},
         {ours.id, theirs.id},
@@ -65,7 +50,45 @@ def test_a_read_sees_what_its_tenant_may_see(settings: Settings) -> None:
     ]
 
 
-def test_a_cancelled_read_leaves_no_answer_for_the_next(settings: Settings) -> None:
+def test_a_statement_is_planned_once_or_for_its_values() -> None:
+    mode = select(func.current_setting("plan_cache_mode"), func.pg_backend_pid())
+
+    async def in_turn(reads: Reads) -> list[tuple[object, ...]]:
+        return [(await reads.rows(mode, plan_for_values=way))[0] for way in (False, True, False)]
+
+    once, anew, again = reading(in_turn)
+    assert (once[0], anew[0]) == ("force_generic_plan", "force_custom_plan")
+    assert again == once
+    assert anew[1] == once[1]
+
+
+def test_a_connection_that_is_in_the_asked_mode_is_taken_first() -> None:
+    ours, theirs = lives.waiting(), lives.waiting()
+
+    async def in_turn(reads: Reads) -> list[object]:
+        pids = []
+        for project in (ours.project_id, theirs.project_id, ours.project_id, theirs.project_id):
+            db.tenant.set(project)
+            pids.append((await reads.rows(PID))[0][0])
+        return pids
+
+    # Of two places the second is opened only where both are in use at once.
+    assert len(set(reading(in_turn, connections=2))) == 1
+
+    async def both(reads: Reads) -> list[list[object]]:
+        async def one(project: UUID) -> object:
+            db.tenant.set(project)
+            return (await reads.rows(PID))[0][0]
+
+        wanted = (ours.project_id, theirs.project_id)
+        return [list(await asyncio.gather(*map(one, wanted))) for _ in range(3)]
+
+    first, *later = reading(both, connections=2)
+    assert len(set(first)) == 2
+    assert later == [first, first]
+
+
+def test_a_cancelled_read_leaves_no_answer_for_the_next() -> None:
     slow_one = select(func.pg_sleep(bindparam("seconds", type_=Integer)))
 
     async def cancelled_then_next(reads: Reads) -> list[tuple[object, ...]]:
@@ -76,7 +99,7 @@ def test_a_cancelled_read_leaves_no_answer_for_the_next(settings: Settings) -> N
             await slow
         return await reads.rows(ONE)
 
-    assert reading(settings, cancelled_then_next) == [(1,)]
+    assert reading(cancelled_then_next) == [(1,)]
 
 
 def test_a_connection_that_the_server_closed_is_made_again(settings: Settings) -> None:
@@ -87,21 +110,21 @@ def test_a_connection_that_the_server_closed_is_made_again(settings: Settings) -
             await other.execute("SELECT pg_terminate_backend(%s)", [pid])
         return await reads.rows(ONE)
 
-    assert reading(settings, closed_between) == [(1,)]
+    assert reading(closed_between) == [(1,)]
 
 
-def test_an_absent_database_is_told_as_such(settings: Settings) -> None:
+def test_an_absent_database_is_told_as_such() -> None:
     async def nobody_there(_reads: Reads) -> None:
         await Reads("postgresql://nobody@127.0.0.1:1/none").rows(ONE)
 
     with pytest.raises(Unavailable):
-        reading(settings, nobody_there)
+        reading(nobody_there)
 
 
-def test_reads_wait_for_each_others_connection(settings: Settings) -> None:
+def test_reads_wait_for_each_others_connection() -> None:
     numbered = select(bindparam("number", type_=Integer))
 
     async def many(reads: Reads) -> list[list[tuple[object, ...]]]:
         return await asyncio.gather(*(reads.rows(numbered, number=n) for n in range(20)))
 
-    assert reading(settings, many, connections=2) == [[(n,)] for n in range(20)]
+    assert reading(many, connections=2) == [[(n,)] for n in range(20)]

@@ -15,7 +15,8 @@ from domain import api_keys, audit, db, jobs, members, quotas
 from domain.callers import Origin
 from domain.errors import NotFound
 from domain.ids import new_id
-from domain.tables import Base, Job, Project, Upload
+from domain.tables import Base, Job, Project
+from domain.upload_table import Upload
 from tests import factories, lives
 
 pytestmark = pytest.mark.usefixtures("settings")

@@ -11,7 +11,7 @@ import pytest
 from domain import claims, db, uploads
 from domain.errors import Conflict, NotFound
 from domain.ids import new_id, to_public
-from domain.tables import Upload
+from domain.upload_table import Upload
 from domain.uploads import KINDS, Received
 from tests import factories, lives, scoring_lives
 from vader_core.spec import Prompt

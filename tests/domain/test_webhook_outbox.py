@@ -9,14 +9,14 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from domain import db, events, jobs, webhook_outbox, webhooks
+from domain import db, events, generations, jobs, webhook_outbox, webhooks
 from domain.callers import Origin
 from domain.ids import to_public
 from domain.job_status import Status
 from domain.jobs import Ties
 from domain.tables import Job
 from domain.webhook_tables import WebhookDelivery
-from tests import factories, hooks, lives
+from tests import factories, generation_lives, hooks, lives
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -122,6 +122,49 @@ def test_labels_never_make_a_message_fat() -> None:
     [delivery] = queued(endpoint.id)
     assert len(delivery.payload.encode()) < webhook_outbox.MAX_PAYLOAD_BYTES
     assert json.loads(delivery.payload)["data"]["labels"] == {}
+
+
+def test_endpoints_hear_how_generations_end_in_the_transaction_that_ends_them() -> None:
+    made = generation_lives.waiting()
+    usual, _ = hooks.endpoint(made.project_id)
+    choosy, _ = hooks.endpoint(made.project_id, event_types=["generation.failed"])
+    off, _ = hooks.endpoint(made.project_id, enabled=False)
+    foreign, _ = hooks.endpoint(project())
+    claim = generation_lives.claimed()
+    with db.read() as session:
+        ended = generation_lives.result_of(claim)
+        attempt = {"row_id": claim.id, "attempt": claim.attempt}
+        generations.TASKS.succeed(session, **attempt, result=ended, size_bytes=1)
+        session.flush()
+    assert queued(usual.id) == [], "what was rolled back is told"
+    generation_lives.succeeded(claim)
+    [delivery] = queued(usual.id)
+    assert (delivery.generation_id, delivery.job_id) == (made.id, None)
+    message = json.loads(delivery.payload)
+    assert message["type"] == delivery.event_type == "generation.succeeded"
+    assert message["data"] == {
+        "generation_id": to_public("gen", made.id),
+        "status": "succeeded",
+        "base_model": made.base_model,
+        "adapter_id": None,
+        "error": None,
+    }
+    generation_lives.waiting(made.project_id)
+    generation_lives.failed(generation_lives.claimed(), retryable=False)
+    assert types(usual.id) == ["generation.succeeded", "generation.failed"]
+    [failed] = queued(choosy.id)
+    assert json.loads(failed.payload)["data"]["error"] == "generator_crashed"
+    assert failed.event_id == queued(usual.id)[1].event_id
+    assert types(off.id) == types(foreign.id) == []
+
+
+def test_an_attempt_that_is_followed_by_another_and_a_cancel_tell_nothing() -> None:
+    made = generation_lives.waiting()
+    endpoint, _ = hooks.endpoint(made.project_id)
+    generation_lives.failed(generation_lives.claimed())
+    with db.transaction() as session:
+        generations.cancel(session, project_id=made.project_id, generation_id=made.id)
+    assert types(endpoint.id) == []
 
 
 def test_senders_are_woken_by_the_commit(database_url: str) -> None:

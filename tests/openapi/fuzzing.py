@@ -62,6 +62,7 @@ def target() -> Iterator[Target]:
             "VADER_RATE_LIMIT_REQUESTS": "0",
             "VADER_RATE_LIMIT_CREATES": "0",
             "VADER_RATE_LIMIT_PROJECT": "0",
+            "VADER_RATE_LIMIT_PROJECT_CREATES": "0",
             "VADER_RATE_LIMIT_LOGINS": "0",
             "VADER_RATE_LIMIT_LOGINS_EMAIL": "0",
             "VADER_RATE_LIMIT_LOGINS_ADDRESS": "0",

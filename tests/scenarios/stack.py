@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from domain import artifacts, db, jobs
 from domain.queue import QUEUE
 from domain.tables import Attempt, Job
 from tests import factories, servers
+from tests.worker.stand_in_gpu import path_with_gpu
 from tests.worker.waiting import wait_until
 from worker import orphans
 
@@ -43,11 +45,14 @@ class Stack:
             process.wait()
         orphans.reap()
 
-    def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, command: Sequence[str], **environment: str
+    ) -> subprocess.Popen[bytes]:
         number = len(self._processes)
         with self.log(name, number).open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *command],
+                env={**os.environ, **environment},
                 stdout=log,
                 stderr=log,
                 preexec_fn=servers.end_with_parent,
@@ -58,11 +63,17 @@ class Stack:
     def log(self, name: str, number: int) -> Path:
         return self.folder / f"{name}-{number}.log"
 
-    def worker(self, *, wait: bool = True) -> subprocess.Popen[bytes]:
+    def worker(
+        self, *, wait: bool = True, gpu: tuple[str, int] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Starts a worker that trains; `gpu` is the name and the GiB of one that it believes to have."""
         number = len(self._processes)
-        process = self.start(
-            "worker", ["-m", "celery", "-A", "worker.app", "worker", "-Q", QUEUE, "-l", "info"]
-        )
+        environment = {}
+        if gpu is not None:
+            name, gib = gpu
+            environment["PATH"] = path_with_gpu(self.folder / f"gpu-{gib}", name, gib=gib)
+        command = ["-m", "celery", "-A", "worker.app", "worker", "-Q", QUEUE, "-l", "info"]
+        process = self.start("worker", command, **environment)
         if wait:
             log = self.log("worker", number)
             wait_until(lambda: b"ready" in log.read_bytes(), within_s=START_S, what="worker")

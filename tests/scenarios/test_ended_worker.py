@@ -59,7 +59,7 @@ def steps_told(job_id: UUID) -> list[int]:
 
 def has_checkpoint(job_id: UUID) -> bool:
     with db.read() as session:
-        return bool(artifacts.checkpoints(session, job_id=job_id))
+        return bool(artifacts.checkpoints(session, job_id=job_id).items)
 
 
 def undisturbed_run(folder: Path) -> Path:

@@ -219,7 +219,7 @@ def test_a_run_whose_guards_break_ends_with_the_base_models_adapter(tmp_path: Pa
     )
     done = seen[-1]
     assert isinstance(done, lines.Done)
-    assert (status, done.stop_reason, done.step) == (0, "early_stop", 2)
+    assert (status, done.stop_reason, done.step) == (0, "guard_violated", 2)
     final = of_type(seen, lines.EvaluationDone)[-1]
     assert final.adapter_step == 0
     assert final.heldout_reward == final.baseline_heldout_reward

@@ -7,7 +7,7 @@ left alone. The spec's labels choose what goes wrong:
     step_s            seconds of a step (default 0.05)
     load_s            seconds before the first line (default 0)
     fail_at           step at which it fails, in attempts up to `fail_attempts` (default 99)
-    fail_how          exit:N | signal:N | error:user | error:retryable | hang
+    fail_how          exit:N | signal:N | error:user | error:retryable | error:out_of_memory | hang
     evaluate_s        seconds that the final evaluation takes (default 0)
     export_s          seconds that the export takes (default 0)
     ignore_stop       any text: stop.json and SIGTERM are ignored
@@ -269,12 +269,13 @@ class Run:
             return
         kind, _, value = how.partition(":")
         if kind == "error":
+            codes = {"user": "reward_not_finite", "retryable": "storage_failed"}
             self.say(
                 lines.Failed,
-                code="reward_not_finite" if value == "user" else "storage_failed",
+                code=codes.get(value, value),
                 message="The reward gave NaN.",
                 hint="Lower the learning rate.",
-                fault="user" if value == "user" else "platform",
+                fault="platform" if value == "retryable" else "user",
                 retryable=value == "retryable",
                 last_checkpoint=None,
             )

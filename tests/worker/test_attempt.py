@@ -37,7 +37,9 @@ def test_a_job_runs_to_its_end(bench: Bench) -> None:
     with db.read() as session:
         points = metrics.series(session, job_id=job_id, keys=["reward"])
         samples = artifacts.samples(session, job_id=job_id)
-        kept = [c.step for c in artifacts.checkpoints(session, job_id=job_id) if not c.expired_at]
+        kept = [
+            c.step for c in artifacts.checkpoints(session, job_id=job_id).items if not c.expired_at
+        ]
         (attempt,) = artifacts.attempts(session, job_id=job_id)
     assert [point.step for point in points] == [1, 2, 3, 4, 5, 6]
     assert [(sample.role, sample.step) for sample in samples] == [("base", 0), ("adapter", 6)]
@@ -52,7 +54,7 @@ def test_every_stored_file_is_what_its_record_says(bench: Bench) -> None:
     job = bench.job(job_id)
     with db.read() as session:
         samples = artifacts.samples(session, job_id=job_id)
-        checkpoints = artifacts.checkpoints(session, job_id=job_id)
+        checkpoints = artifacts.checkpoints(session, job_id=job_id).items
         (attempt,) = artifacts.attempts(session, job_id=job_id)
     assert job.sheet is not None
     assert attempt.log is not None
@@ -324,7 +326,7 @@ def test_a_stored_checkpoint_with_a_flipped_bit_gives_way_to_the_one_before(benc
     job_id = bench.submit(labels={"fail_at": "5", "fail_how": "exit:70", "fail_attempts": "1"})
     bench.attempt()
     with db.read() as session:
-        newest = artifacts.checkpoints(session, job_id=job_id)[0]
+        newest = artifacts.checkpoints(session, job_id=job_id).items[0]
     assert newest.step == 4
     state = f"{newest.prefix}/state.json"
     bench.store.delete(state)

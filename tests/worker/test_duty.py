@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+import redis
 from sqlalchemy import select
 
-from domain import db, jobs
+from domain import db, jobs, queue
 from domain.service_tables import Worker
 from domain.settings import Settings, get_settings
-from domain.tables import Attempt
+from domain.tables import Attempt, Job
 from tests import factories
+from tests.past_runs import alive
 from tests.worker.conftest import set_short_times
+from tests.worker.stand_in_gpu import path_with_gpu
 from tests.worker.waiting import wait_until
-from worker import orphans
+from worker import hardware, orphans
 from worker.duty import Duty
 from worker.workspace import remove_leftovers
 
@@ -115,3 +120,28 @@ def test_a_claim_names_the_machine(project_id: UUID) -> None:
     with db.read() as session:
         attempt = session.get_one(Attempt, (job_id, 1))
     assert "GiB" in attempt.hardware
+
+
+@pytest.fixture
+def small_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine has a GPU of 24 GiB."""
+    monkeypatch.setenv("PATH", path_with_gpu(tmp_path / "bin", "NVIDIA L4", gib=24))
+    hardware.describe.cache_clear()
+    yield
+    hardware.describe.cache_clear()
+
+
+def test_a_worker_tells_larger_ones_of_what_it_leaves(
+    project_id: UUID, small_gpu: None, redis_url: str
+) -> None:
+    left, taken = submit(project_id, 2)
+    with db.transaction() as session:
+        session.get_one(Job, left).least_gib = 80.0
+    alive("1 x NVIDIA L40S (48 GiB)", name="middle")
+    alive("1 x NVIDIA H200 (141 GiB)", name="large")
+    Duty().work_until_idle("")
+    assert statuses(project_id, [left, taken]) == ["queued", "succeeded"]
+    queue.forget()
+    with redis.Redis.from_url(redis_url) as client:
+        told = [client.llen(queue.own_queue(name)) for name in ("middle", "large")]
+    assert told == [0, 1]

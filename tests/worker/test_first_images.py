@@ -9,7 +9,7 @@ import pytest
 from domain import db, events
 from domain.settings import Settings
 from domain.store import open_store
-from domain.tables import Upload
+from domain.upload_table import Upload
 from tests.worker.bench import Bench
 
 

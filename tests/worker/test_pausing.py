@@ -119,7 +119,7 @@ def test_a_trainer_deaf_to_the_pause_is_killed_and_goes_on_from_its_last_checkpo
     pauser.join()
     assert bench.job(job_id).status == "paused"
     with db.read() as session:
-        newest, *_ = artifacts.checkpoints(session, job_id=job_id)
+        newest, *_ = artifacts.checkpoints(session, job_id=job_id).items
     assert newest.step % 2 == 0
 
 
@@ -194,3 +194,5 @@ def test_a_ceiling_raised_in_the_final_evaluation_is_taken_back(bench: Bench) ->
         ("periodic", job.step - 7),
         ("final", job.step),
     ]
+    # The final evaluation that turned out not to be the last is the best during training.
+    assert job.best_evaluation == {"step": job.step - 7, "heldout_reward": found[1].heldout_reward}

@@ -49,7 +49,7 @@ def finished(bench: Bench, **changes: Any) -> UUID:
 
 def start(job_id: UUID, step: int, state: Literal["full", "weights"]) -> InitFrom:
     with db.read() as session:
-        rows = artifacts.checkpoints(session, job_id=job_id)
+        rows = artifacts.checkpoints(session, job_id=job_id).items
     found = next(row for row in rows if row.step == step)
     return InitFrom(checkpoint=init_from.of_checkpoint(found, state=state).id, state=state)
 
@@ -136,7 +136,7 @@ def test_a_promoted_checkpoint_keeps_its_adapter_when_it_is_given_up(bench: Benc
     def promote() -> None:
         with db.transaction() as session:
             jobs.locked(session, project_id=bench.project_id, job_id=job_id)
-            newest, *_ = artifacts.checkpoints(session, job_id=job_id)
+            newest, *_ = artifacts.checkpoints(session, job_id=job_id).items
             adapter, _ = promotion.promote(
                 session, project_id=bench.project_id, job_id=job_id, checkpoint_id=newest.id
             )
@@ -147,7 +147,9 @@ def test_a_promoted_checkpoint_keeps_its_adapter_when_it_is_given_up(bench: Benc
     promoter.join()
     with db.read() as session:
         adapter = adapter_registry.get(session, project_id=bench.project_id, adapter_id=promoted[0])
-        kept = [c.step for c in artifacts.checkpoints(session, job_id=job_id) if not c.expired_at]
+        kept = [
+            c.step for c in artifacts.checkpoints(session, job_id=job_id).items if not c.expired_at
+        ]
     assert kept == [40]
     below = adapter.prefix.removesuffix("/adapter")
     assert stored(bench, f"{below}/") == [

@@ -75,13 +75,13 @@ def test_a_measured_plan_shows_both_cases_with_their_basis() -> None:
     times = {"basis": "measured", "p50": 41200, "p90": 49800}
     estimate |= {"basis": "measured", "similar_runs": 23, "gpu_seconds": times}
     estimate["hardware"] = [
-        {"class": "H200x1", "workers": 2, "fits": True, "needs": None},
+        {"class": "H200x1", "workers": 2, "fits": True, "selected": True, "needs": None},
         {"class": "L40Sx1", "workers": 1, "fits": False, "needs": "gradient checkpointing"},
     ]
     lines = _shown(show_plan, DryRun.model_validate(body))
     assert "estimate    measured in 23 similar runs" in lines
     assert "            GPU time  11h 26m     13h 50m        measured" in lines
-    assert "workers     H200x1 (2 workers) fits" in lines
+    assert "workers     H200x1 (2 workers) fits, expected to run it" in lines
     assert "            L40Sx1 (1 worker) does not fit: needs gradient checkpointing" in lines
     assert "warnings    /evaluation/num_prompts: Too few." in lines
 
