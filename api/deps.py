@@ -21,7 +21,6 @@ from api.problems import InputFault, InvalidParameters
 from api.streams import EventFeed
 from domain import callers
 from domain.callers import Caller
-from domain.reads import Reads
 from domain.settings import Settings
 from domain.store import ObjectStore
 from vader_core.catalogue import Catalogue
@@ -110,11 +109,6 @@ async def _doorbell(request: Request) -> Doorbell:
     return doorbell
 
 
-async def _reads(request: Request) -> Reads:
-    reads: Reads = request.app.state.reads
-    return reads
-
-
 async def _measured(request: Request) -> Measured:
     measured: Measured = request.app.state.measured
     return measured
@@ -130,7 +124,6 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 CatalogueDep = Annotated[Catalogue, Depends(_catalogue)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
 DoorbellDep = Annotated[Doorbell, Depends(_doorbell)]
-ReadsDep = Annotated[Reads, Depends(_reads)]
 MeasuredDep = Annotated[Measured, Depends(_measured)]
 FeedDep = Annotated[EventFeed, Depends(_feed)]
 

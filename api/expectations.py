@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from sqlalchemy.orm import Session
 
 from api.job_request import AskedJob
-from domain import capacity, db, estimates
+from domain import capacity, db, estimates, hardware_classes, workers
 from domain.capacity import Need
 from domain.errors import DoesNotFitGpu, EstimateExceedsLimit, SpecHashMismatch
 from domain.estimates import Estimate
@@ -26,8 +26,8 @@ def meet(session: Session, asked: AskedJob, catalogue: Catalogue) -> Need:
         found = estimates.estimate(session, asked.resolved, catalogue, now=db.utc_now())
         meet_estimate(asked, found)
         return capacity.estimated(found.memory)
-    memory, hardware = estimates.memory_and_hardware(session, asked.spec, catalogue)
-    _fits(memory, hardware)
+    memory = estimates.memory_of(session, asked.spec, catalogue)
+    _fits(memory, hardware_classes.classes(workers.living(session)))
     return capacity.estimated(memory)
 
 

@@ -18,6 +18,7 @@ from vader_core.faults import Fault
 from vader_core.method_spec import MethodName
 from vader_core.moment import Moment
 
+Versioned = Annotated[str | None, Query(min_length=1, description="`id` or `id@version`.")]
 _MAKER = "Give the id of an API key or a member, as a job's `created_by` has it."
 _PARENT = "Give the id of a job, as a job's `parent_job_id` has it."
 
@@ -27,10 +28,12 @@ async def of_query(  # noqa: PLR0913 (the query's parameters)
     statuses: Annotated[
         list[Status], Query(alias="status", description="Any of these; may be repeated.")
     ] = [],  # noqa: B006
-    base_model: Annotated[str | None, Query(description="`id` or `id@version`.")] = None,
+    base_model: Versioned = None,
     method: Annotated[MethodName | None, Query(description="A spec's `method.type`.")] = None,
-    reward: Annotated[str | None, Query(description="`id` or `id@version`.")] = None,
-    template: Annotated[str | None, Query(description="`tpl_...` or `tpl_...@2`.")] = None,
+    reward: Annotated[str | None, Query(min_length=1, description="`id` or `id@version`.")] = None,
+    template: Annotated[
+        str | None, Query(min_length=1, description="`tpl_...` or `tpl_...@2`.")
+    ] = None,
     parent: Annotated[
         str | None, Query(description="The id of the job that they were made from.")
     ] = None,
@@ -40,6 +43,7 @@ async def of_query(  # noqa: PLR0913 (the query's parameters)
     q: Annotated[
         str | None,
         Query(
+            min_length=1,
             max_length=200,
             description="A part of the name. Slow in long lists where the database has no `pg_trgm`.",
         ),
@@ -49,12 +53,7 @@ async def of_query(  # noqa: PLR0913 (the query's parameters)
     ] = None,
 ) -> JobFilters:
     """What a list of jobs can be narrowed to. Raises `InvalidParameters`."""
-    prefix = LABEL.removesuffix("NAME")
-    labels = {
-        name.removeprefix(prefix): value
-        for name, value in sorted(request.query_params.items())
-        if name.startswith(prefix)
-    }
+    labels = _labels(request)
     key_id, member_id = _uuid("key", created_by), _uuid("mem", created_by)
     parent_id = _uuid("job", parent)
     wrong = [
@@ -81,6 +80,16 @@ async def of_query(  # noqa: PLR0913 (the query's parameters)
         created_before=created_before,
         text=q,
     )
+
+
+def _labels(request: Request) -> dict[str, str]:
+    """What labels must be, by name."""
+    prefix = LABEL.removesuffix("NAME")
+    return {
+        name.removeprefix(prefix): value
+        for name, value in sorted(request.query_params.items())
+        if name.startswith(prefix)
+    }
 
 
 def of_body(asked: BatchFilter) -> JobFilters:

@@ -37,14 +37,14 @@ def whole_json(seen: Seen, specs: Specs) -> str:
 def summary_json(seen: Seen) -> str:
     """A `JobSummary` as JSON, for lists and polls. What is written is not checked against the model
     again, as that takes as long as writing it; a test holds both together."""
-    return to_json(_fields(seen, now=utc_now())).decode()
+    return to_json(_fields(seen, now=utc_now()), inf_nan_mode="null").decode()
 
 
 def tag(seen: Seen) -> str:
     """The job's `ETag`."""
-    job = seen.job
-    place = None if seen.queued is None else seen.queued.place
-    return tag_text(Tag(job.status, job.revision, job.version, place))
+    job, queued = seen.job, seen.queued
+    place, reason = (None, None) if queued is None else (queued.place, queued.reason)
+    return tag_text(Tag(job.status, job.revision, job.version, place, reason))
 
 
 def tag_text(tag: Tag) -> str:
@@ -52,8 +52,8 @@ def tag_text(tag: Tag) -> str:
 
     Clients need not look inside. The first part is what `If-Match` goes by.
     """
-    place = "" if tag.place is None else f"-p{tag.place}"
-    return f'W/"r{tag.revision}-v{tag.version}{place}"'
+    queued = "" if tag.place is None else f"-p{tag.place}-{tag.reason}"
+    return f'W/"r{tag.revision}-v{tag.version}{queued}"'
 
 
 def poll_after_s(job: Job) -> int | None:

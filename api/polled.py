@@ -7,8 +7,10 @@ than the read.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal, cast, get_origin
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from inspect import iscoroutinefunction
+from typing import Any, Literal, cast, get_args, get_origin
 
 from fastapi import APIRouter, Depends, Request, Response, params
 from fastapi.dependencies.models import Dependant
@@ -36,6 +38,7 @@ class PolledRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
+        _require_plain(self.dependant)
         self.query_names = query_names(self.dependant)
         self.app = _plain(_solver(self.dependant), endpoint)
 
@@ -47,7 +50,8 @@ class _Parameter:
         self.field, self.place, self.key = field, place, key
         self.required = field.field_info.is_required()
         self.default: Any = None if self.required else field.get_default()
-        self.many = get_origin(field.field_info.annotation) is list
+        annotation = field.field_info.annotation
+        self.many = any(get_origin(part) is list for part in (annotation, *get_args(annotation)))
 
     def read(self, request: Request, faults: Faults) -> Any:
         """Its value, or a fault more and None."""
@@ -56,7 +60,7 @@ class _Parameter:
             if self.required:
                 missing = {"type": "missing", "msg": "Field required", "input": None}
                 faults.append({**missing, "loc": (self.place, self.key)})
-            return [*self.default] if self.many else self.default
+            return copy(self.default)
         value, wrong = self.field.validate(given, {}, loc=(self.place, self.key))
         faults.extend(wrong)
         return value
@@ -78,6 +82,26 @@ def _plain(solve: Solver, endpoint: Callable[..., Awaitable[Response]]) -> ASGIA
         await response(scope, receive, send)
 
     return app
+
+
+def _require_plain(dependant: Dependant) -> None:
+    """Raises `TypeError` for what `_solver` does not know."""
+    wrong: dict[str, Sequence[object]] = {
+        "cookies": dependant.cookie_params,
+        "a body": dependant.body_params,
+        "dependencies without a name": [not each.name for each in dependant.dependencies],
+        "what is no coroutine": [not _is_coroutine(dependant.call)],
+    }
+    named = [kind for kind, found in wrong.items() if any(found)]
+    if named:
+        raise TypeError(f"{dependant.call}: a polled route cannot have {', '.join(named)}")
+    for needed in dependant.dependencies:
+        _require_plain(needed)
+
+
+def _is_coroutine(call: object) -> bool:
+    """Also of an object that is called as one, as a guard is."""
+    return iscoroutinefunction(call) or iscoroutinefunction(vars(type(call)).get("__call__"))
 
 
 def _parameters(dependant: Dependant) -> list[_Parameter]:

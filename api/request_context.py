@@ -13,7 +13,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.measured import Measured
-from domain import audit
+from domain import audit, db
 from domain.rate_limits import WINDOW_S, Standing
 
 access_logger = logging.getLogger("api.access")
@@ -37,6 +37,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # A connection's next request may begin in the context of the one before it.
+        db.tenant.set(None)
         given = dict(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = _request_id(given.get(b"x-request-id", b""))

@@ -34,7 +34,7 @@ IfMatch = Annotated[
 MAX_WAIT_S = 60
 # A lost notification delays a waiting request by no more than this.
 LOOK_EVERY_S = 5.0
-_REVISION = re.compile(r'"r(\d{1,18})-v\d+(?:-p\d+)?"')
+_REVISION = re.compile(r'"r(\d{1,18})-v\d+(?:-p\d+-[a-z_]+)?"')
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?\s*(?:$|[,;])")
 
 

@@ -4,7 +4,8 @@
 
 For every size a real Postgres is filled by SQL (50 events a job); the API and a bare Starlette app with the same
 query (`benchmarks.api_bare`), one process each, are asked in turn, so that a noisy machine hits both
-alike. Reads: a job, a job that has not changed (304), a filtered list, a page of events.
+alike. Reads: a job, a job that has not changed (304), a list of 20 jobs that are over and one of 20 that wait, a page
+of events.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tests.servers import free_port, postgres, redis_server
 
 ROOT = Path(__file__).parents[1]
 CONNECTIONS = 8
-READS = ("job", "job, unchanged", "list", "events")
+READS = ("job", "job, unchanged", "list", "list of the queue", "events")
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,10 @@ def _requests(api: int, filled: Filled) -> dict[str, tuple[list[Request], list[R
     same = [
         Request(f"/v1/jobs/{each}", tag, 304) for each, tag in zip(public[:50], tags, strict=True)
     ]
-    listed = [Request("/v1/jobs?status=running&limit=20", key, 200)]
+    listed = {
+        status: [Request(f"/v1/jobs?status={status}&limit=20", key, 200)]
+        for status in ("succeeded", "queued")
+    }
     pages = [Request(f"/v1/jobs/{each}/events?limit=100", key, 200) for each in public]
 
     def bare(kind: str, ids: list[str], status: int = 200) -> list[Request]:
@@ -135,7 +139,8 @@ def _requests(api: int, filled: Filled) -> dict[str, tuple[list[Request], list[R
     return {
         "job": (jobs, bare("job", job_ids)),
         "job, unchanged": (same, bare("unchanged", job_ids[:50], 304)),
-        "list": (listed, [Request(f"/list/{filled.project_id}", {}, 200)]),
+        "list": (listed["succeeded"], bare("list", ["succeeded"])),
+        "list of the queue": (listed["queued"], bare("list", ["queued"])),
         "events": (pages, bare("events", job_ids)),
     }
 

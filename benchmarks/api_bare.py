@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -23,11 +24,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from domain import events, job_list, job_reading
-from domain.job_list import JobFilters
 from domain.reads import Statement, message_of
 
 CONNECTIONS = 8
-RUNNING = job_list.values_of(JobFilters(statuses=("running",)))
 
 
 class Database:
@@ -40,7 +39,10 @@ class Database:
     async def open(self) -> None:
         """Connects."""
         for _ in range(CONNECTIONS):
-            connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+            # Planned once, as the API has it.
+            connection = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, options="-c plan_cache_mode=force_generic_plan"
+            )
             self._free.put_nowait(connection)
 
     async def rows(self, query: bytes, values: Mapping[str, Any]) -> list[TupleRow]:
@@ -70,11 +72,11 @@ def create_app(database: Database) -> Starlette:
 
         return answer
 
-    listed = job_list.narrowed(frozenset(RUNNING), after=False, most=21)
+    listed = job_list.narrowed(frozenset({"of_status"}), after=False, most=21)
     routes = [
         Route("/job/{project}/{job}", answering(job_reading.WHOLE)),
         Route("/unchanged/{project}/{job}", answering(job_reading.TAG, 304)),
-        Route("/list/{project}", answering(listed, **RUNNING)),
+        Route("/list/{project}/{of_status}", answering(listed)),
         Route("/events/{project}/{job}", answering(events.PAGE, after=0, most=101)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
@@ -85,6 +87,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
     url = os.environ["DATABASE_URL"]  # noqa: TID251 (not the service's)
+    # As the API does.
+    gc.collect()
+    gc.freeze()
     uvicorn.run(
         create_app(Database(url)), port=arguments.port, access_log=False, log_level="warning"
     )

@@ -14,11 +14,15 @@ from dataclasses import asdict, dataclass
 from uuid import UUID, uuid4
 
 import psycopg
+from sqlalchemy import func, select
 
-from domain import api_keys, db, events, jobs, projects
+from domain import api_keys, artifacts, db, events, jobs, projects
 from domain.callers import Origin
+from domain.job_status import Status
 from domain.settings import get_settings
+from domain.tables import Event
 from migrations import upgrade
+from tests import lives, trainer_lines
 from vader_core.catalogue import BUILT_IN
 from vader_core.resolve import check
 
@@ -31,6 +35,7 @@ CASE WHEN n <= 20 THEN 'running'
      WHEN mod(n, 10) < 7 THEN 'succeeded'
      WHEN mod(n, 10) < 9 THEN 'failed' ELSE 'cancelled' END
 """
+_OF_A_JOB = ("attempts", "checkpoints", "evaluations", "events")
 _PROMPTS = [
     {"prompt": f"a {colour} circle moving {way}", "target": f"moving {way}", "heldout": heldout}
     for colour, heldout in (("red", False), ("blue", True))
@@ -58,10 +63,11 @@ def fill(database_url: str, *, job_count: int) -> Filled:
         _more_projects(connection)
         with _without_indexes(connection, "jobs"):
             _multiply_jobs(connection, project_id, model, job_count)
-        with _without_indexes(connection, "events"):
-            _multiply_events(connection, model)
-        connection.execute("VACUUM (ANALYZE) jobs")
-        connection.execute("VACUUM (ANALYZE) events")
+        for table in _OF_A_JOB:
+            with _without_indexes(connection, table):
+                _multiply(connection, table, model)
+        for table in ("jobs", *_OF_A_JOB):
+            connection.execute(f"VACUUM (ANALYZE) {table}")
         ended = connection.execute(
             "SELECT id FROM jobs WHERE project_id = %s AND status = 'succeeded' LIMIT 500",
             [project_id],
@@ -70,30 +76,47 @@ def fill(database_url: str, *, job_count: int) -> Filled:
 
 
 def _one_real_job() -> tuple[UUID, str, UUID]:
-    """A project with a key and one job, which has as many events as each shall have."""
+    """A project with a key and one job that went through all of its life, with as many events as each shall
+    have."""
     document = {
         "name": "left and right",
         "base_model": "tiny-unet",
         "rewards": [{"reward": "tiny-action"}],
         "prompts": {"inline": _PROMPTS},
-        "budget": {"max_steps": EVENTS_A_JOB, "max_wall_clock_s": 600},
+        "budget": {"max_steps": 20, "max_wall_clock_s": 600},
         "labels": {"team": "ads"},
     }
     with db.transaction() as session:
         project = projects.create(session, name="measured")
-        _, token = api_keys.create(session, project_id=project.id, name="load")
+        key, token = api_keys.create(session, project_id=project.id, name="load")
         job = jobs.create(
             session,
             spec=check(document, BUILT_IN, lambda _: None),
             asked_spec=document,
-            origin=Origin(project_id=project.id, trace_id=uuid4().hex),
+            origin=Origin(project_id=project.id, trace_id=uuid4().hex, key_id=key.id),
         )
-        for step in range(1, EVENTS_A_JOB - 1):
-            data = {"step": step, "loss": -0.5, "reward": 0.5, "reward_std": 0.1, "seconds": 1.0}
-            message = f"Step {step} of {EVENTS_A_JOB}: reward 0.5."
-            events.append(
-                session, job_id=job.id, type="job.metric", message=message, data=data, step=step
-            )
+    claim = lives.claimed()
+    lives.told(claim, trainer_lines.started(), trainer_lines.phase("training"))
+    lives.told(claim, *(trainer_lines.step(number) for number in range(1, 21)))
+    lives.told(claim, trainer_lines.evaluation(kind="periodic", step=10, reward=0.55))
+    lives.checkpointed(claim, (10, 20))
+    lives.told(claim, trainer_lines.evaluation(), trainer_lines.done())
+    with db.transaction() as session:
+        prefix = f"{artifacts.attempt_prefix(claim.job_id, claim.attempt)}/adapter"
+        artifacts.add_adapter(
+            session,
+            job_id=claim.job_id,
+            attempt=claim.attempt,
+            line=trainer_lines.done(),
+            prefix=prefix,
+        )
+    lives.ended(claim, Status.SUCCEEDED)
+    with db.transaction() as session:
+        told = session.scalars(select(func.count()).where(Event.job_id == job.id)).one()
+        for number in range(told, EVENTS_A_JOB):
+            data = {"step": number, "loss": -0.5, "reward": 0.5, "seconds": 1.0}
+            message = f"Step {number} of {EVENTS_A_JOB}: reward 0.5."
+            events.append(session, job_id=job.id, type="job.metric", message=message, data=data)
     return project.id, token, job.id
 
 
@@ -116,6 +139,9 @@ def _multiply_jobs(
         "labels": "jsonb_build_object('team', 'team ' || mod(n, 20))",
         "created_at": "now() - interval '1 second' * n",
         "queued_at": "now() - interval '1 second' * n",
+        "attempt": "CASE WHEN n BETWEEN 21 AND 220 THEN 0 ELSE 1 END",
+        "adapter_id": "CASE WHEN n > 220 THEN model.adapter_id END",
+        "stop_reason": "CASE WHEN n > 220 THEN model.stop_reason END",
         "started_at": "CASE WHEN n BETWEEN 21 AND 220 THEN NULL ELSE now() - interval '1 second' * n END",
         "finished_at": "CASE WHEN n <= 220 THEN NULL ELSE now() - interval '1 second' * n END",
         "owner": "CASE WHEN n <= 20 THEN 'worker:1' END",
@@ -132,13 +158,14 @@ def _multiply_jobs(
     )
 
 
-def _multiply_events(connection: psycopg.Connection, model: UUID) -> None:
+def _multiply(connection: psycopg.Connection, table: str, model: UUID) -> None:
+    """Gives every job what the model has in `table`."""
     made = {"id": "uuidv7()", "job_id": "job.id", "project_id": "job.project_id"}
-    columns = [name for name in _columns(connection, "events") if name != "xact"]
+    columns = [name for name in _columns(connection, table) if name != "xact"]
     connection.execute(
-        f"INSERT INTO events ({', '.join(columns)})"
+        f"INSERT INTO {table} ({', '.join(columns)})"
         f" SELECT {', '.join(made.get(column, f'model.{column}') for column in columns)}"
-        " FROM jobs job, events model WHERE model.job_id = %(model)s AND job.id <> %(model)s",
+        f" FROM jobs job, {table} model WHERE model.job_id = %(model)s AND job.id <> %(model)s",
         {"model": model},
     )
 

@@ -9,6 +9,8 @@ GRANT vader_tenant TO vader WITH INHERIT FALSE, SET TRUE;
 SELECT format('ALTER DATABASE %I OWNER TO vader', current_database()) \gexec
 -- For migration 0010, where only a superuser may say so: the filter of jobs by labels can then use its index.
 ALTER FUNCTION jsonb_contains(jsonb, jsonb) LEAKPROOF;
+-- The same for migration 0014 and the filter by rewards.
+ALTER FUNCTION arraycontains(anyarray, anyarray) LEAKPROOF;
 -- The same for migration 0004 and the search in jobs' names.
 SELECT count(*) > 0 AS has_trigrams FROM pg_available_extensions WHERE name = 'pg_trgm' \gset
 \if :has_trigrams

@@ -39,7 +39,7 @@ def attempt_failed(session: Session, job: Job, error: JobError, *, outcome: Outc
     if outcome == "lost" and _got_further(session, job):
         _tell_of(session, job, error)
         return preempted(session, job, outcome=outcome, error=error.model_dump(mode="json"))
-    if error.code == "out_of_memory":
+    if error.code == memory_shortage.CODE:
         return _out_of_memory(session, job, error, outcome=outcome)
     charged = _charged(session, job) + 1
     again = error.retryable and charged < get_settings().max_attempts
@@ -50,9 +50,14 @@ def attempt_failed(session: Session, job: Job, error: JobError, *, outcome: Outc
 
 
 def _out_of_memory(session: Session, job: Job, error: JobError, *, outcome: Outcome) -> Job:
-    """As other errors, but a larger GPU is no place where it failed before, and there is nothing to wait for."""
+    """As other errors, but a larger GPU is no place where it failed before, and there is nothing to wait for.
+
+    Where the job is known to need more than the GPU had, the attempt is not charged.
+    """
     error = memory_shortage.judged(session, job, error)
-    if not error.retryable or _charged(session, job) + 1 >= get_settings().max_attempts:
+    hardware = session.get_one(Attempt, (job.id, job.attempt)).hardware
+    charged = _charged(session, job) + (not memory_shortage.taught(error.code, hardware))
+    if not error.retryable or charged >= get_settings().max_attempts:
         return failed(session, job, error, outcome=outcome)
     return _again(session, job, error, outcome=outcome, message=error.hint)
 
@@ -226,12 +231,13 @@ def _got_further(session: Session, job: Job) -> bool:
 
 def _charged(session: Session, job: Job) -> int:
     """How many earlier attempts went wrong: those that were drained or paused are not charged, nor
-    those whose worker was lost after they had got further."""
+    those whose worker was lost after they had got further, or whose GPU turned out to be too small."""
     went_wrong = (Attempt.outcome == "failed") | ((Attempt.outcome == "lost") & ~_FURTHER)
-    query = select(func.count()).where(
+    query = select(Attempt.error["code"].astext, Attempt.hardware).where(
         Attempt.job_id == job.id, Attempt.number < job.attempt, went_wrong
     )
-    return session.scalars(query).one()
+    earlier = session.execute(query)
+    return sum(not memory_shortage.taught(code, hardware) for code, hardware in earlier)
 
 
 def _failed_so_before(session: Session, job: Job, error: JobError) -> bool:

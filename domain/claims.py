@@ -45,9 +45,9 @@ class Claim:
     """A job that this worker now holds. `spec` has its prompts inline.
 
     `budget` is the budget as it is now, by which ceilings are kept, bound by what the project may still
-    use this month; that of `spec` stays as the job was made. `spent_*` is what all earlier attempts used; `cost_gpu_seconds` are those that `max_cost`
-    buys, None without such a ceiling. `checkpoints` are newest first, `images` the prompts' first images.
-    `init_from` is the job's column of that name.
+    use this month; that of `spec` stays as the job was made. `spent_*` is what all earlier attempts used;
+    `cost_gpu_seconds` are those that `max_cost` buys, None without such a ceiling. `checkpoints` are newest
+    first, `images` the prompts' first images. `init_from` is the job's column of that name.
     """
 
     job_id: UUID

@@ -24,7 +24,7 @@ from domain import (
     similar_runs,
     workers,
 )
-from domain.hardware_classes import HardwareClass, has_gpu
+from domain.hardware_classes import HardwareClass
 from domain.memory_estimates import Memory
 from domain.queue_waits import Wait
 from domain.settings import get_settings
@@ -101,7 +101,7 @@ def estimate(session: Session, asked: Asked, catalogue: Catalogue, *, now: datet
     runs = similar_runs.find(session, spec, hardware=[worker.hardware for worker in living])
     gpu_seconds = _gpu_seconds(runs, planned)
     wall_clock_s = _wall_clock_s(runs, planned)
-    memory = memory_estimates.memory(spec, catalogue, runs)
+    memory = memory_of(session, spec, catalogue)
     wait = queue_waits.of_new(
         session, priority=jobs.PRIORITIES[spec.priority], need=capacity.estimated(memory)
     )
@@ -125,16 +125,9 @@ def estimate(session: Session, asked: Asked, catalogue: Catalogue, *, now: datet
     )
 
 
-def memory_and_hardware(
-    session: Session, spec: JobSpec, catalogue: Catalogue
-) -> tuple[Memory, list[HardwareClass]]:
-    """`memory` and `hardware` of the estimate of the resolved `spec`, without the rest."""
-    living = workers.living(session)
-    hardware = hardware_classes.classes(living)
-    names = [kind for kind in {worker.hardware for worker in living} if has_gpu(kind)]
-    # Only runs on GPUs tell of their memory.
-    runs = similar_runs.find(session, spec, hardware=names) if names else []
-    return memory_estimates.memory(spec, catalogue, runs), hardware
+def memory_of(session: Session, spec: JobSpec, catalogue: Catalogue) -> Memory:
+    """`memory` of the estimate of the resolved `spec`, without the rest."""
+    return memory_estimates.memory(spec, catalogue, similar_runs.peaks(session, spec))
 
 
 def _gpu_seconds(runs: Sequence[Run], planned: Plan) -> Quantiles:

@@ -15,7 +15,7 @@ EVENT_TYPES = (
     *("job.cancel_requested", "job.adapter_ready", "job.succeeded", "job.failed", "job.cancelled"),
     *("job.changed", "job.deleted"),
 )
-GENERATION_TYPES = ("generation.succeeded", "generation.failed")
+GENERATION_TYPES = ("generation.succeeded", "generation.failed", "generation.cancelled")
 """What webhooks tell of generations, which have no history of their own."""
 WEBHOOK_TYPES = (*EVENT_TYPES, *GENERATION_TYPES)
 QUIET_TYPES = frozenset({"job.metric"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
@@ -14,6 +14,7 @@ from domain import adapter_registry, adapters, budgets
 from domain.errors import ArtifactExpired, NotFound, ValidationFailed
 from domain.ids import from_public, to_public
 from domain.tables import Adapter, Checkpoint, Job, Json
+from vader_core.early_stop import EarlyEnd
 from vader_core.faults import Fault, shape_faults
 from vader_core.lines import Counters, File
 from vader_core.spec import Budget, InitFrom, JobSpec
@@ -228,7 +229,7 @@ def _state_misfits(theirs: JobSpec, spec: JobSpec, start: Start) -> list[Fault]:
 def _early_stop_again(source: Job, theirs: JobSpec, spec: JobSpec) -> list[Fault]:
     """A rule that has ended the training would end it again at once."""
     rule, before = spec.early_stop, theirs.early_stop
-    if source.stop_reason != "early_stop" or rule is None or before is None:
+    if source.stop_reason not in get_args(EarlyEnd) or rule is None or before is None:
         return []
     if rule.patience_evals > before.patience_evals:
         return []

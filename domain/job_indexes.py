@@ -35,16 +35,21 @@ def _pages() -> list[Index]:
             postgresql_where=text("created_by_member_id IS NOT NULL"),
         ),
         Index("ix_jobs_labels", "labels", postgresql_using="gin"),
-        Index("ix_jobs_rewards", text("reward_names(rewards)"), postgresql_using="gin"),
+        Index("ix_jobs_rewards", "reward_ids", postgresql_using="gin"),
     ]
 
 
 def _queue() -> list[Index]:
-    """Who is next, and how many of a project are under way."""
+    """Who is next, which jobs a GPU can hold, and how many of a project are under way."""
     return [
         Index(
             "ix_jobs_queue",
             *("priority", "created_at", "id"),
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index(
+            "ix_jobs_queued_memory",
+            *("least_gib", "peak_gib"),
             postgresql_where=text("status = 'queued'"),
         ),
         Index(

@@ -17,9 +17,9 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    any_,
     bindparam,
     cast,
-    func,
     literal_column,
     tuple_,
 )
@@ -77,7 +77,7 @@ async def list_jobs(
             cursor, _name(project_id, filters, oldest_first=oldest_first)
         )
     found = await job_reading.looks(
-        reads, query, plan_for_values=not _has_index(values), project=project_id, **values, **place
+        reads, query, plan_for_values=not _is_plain(values), project=project_id, **values, **place
     )
     if len(found) <= limit:
         return Page(found, None)
@@ -91,12 +91,12 @@ def _name(project_id: UUID, filters: JobFilters, *, oldest_first: bool) -> str:
     return f"jobs {project_id} {filters} {oldest_first}"
 
 
-def _has_index(names: Collection[str]) -> bool:
-    """Whether an index has just these jobs in the list's order, whatever the values are."""
-    return len(names) <= 1 and _WITH_INDEX.issuperset(names)
+def _is_plain(names: Collection[str]) -> bool:
+    """Whether one index serves the list whatever the values are: all jobs, or those of one status."""
+    return _PLAIN.issuperset(names)
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=400)
 def narrowed(
     names: frozenset[str], *, after: bool, most: int, oldest_first: bool = False
 ) -> Select[Any]:
@@ -118,26 +118,26 @@ def narrowed(
 
 def conditions(names: Iterable[str]) -> list[ColumnElement[bool]]:
     """What filters ask of a job, as SQL over `bindparam`s with these names: those of `values_of`."""
-    statuses = [bindparam(name, type_=Text()) for name in sorted(names) if name.startswith(_STATUS)]
-    asked = [_CONDITIONS[name] for name in _CONDITIONS if name in names]
-    return [Job.status.in_(statuses), *asked] if statuses else asked
+    return [_CONDITIONS[name] for name in sorted(names)]
 
 
 def values_of(filters: JobFilters) -> dict[str, Any]:
     """What the filters that are given compare with, by the names of `conditions`."""
+    statuses = sorted({str(status) for status in filters.statuses})
     given = {
-        **{f"{_STATUS}{index}": str(each) for index, each in enumerate(filters.statuses)},
-        **_versioned("base_model", filters.base_model),
-        "method": filters.method,
-        **{name: [each] for name, each in _versioned("reward", filters.reward).items()},
-        **_versioned("template", filters.template),
-        "parent": filters.parent,
-        "created_by_key": filters.created_by_key,
-        "created_by_member": filters.created_by_member,
-        "labels": json.dumps(dict(filters.labels)) if filters.labels else None,
-        "created_after": filters.created_after,
-        "created_before": filters.created_before,
-        "text": _ESCAPED.sub(r"/\g<0>", filters.text) if filters.text else None,
+        "of_status": statuses[0] if len(statuses) == 1 else None,
+        "of_statuses": statuses if len(statuses) > 1 else None,
+        **_versioned("of_base_model", filters.base_model),
+        "of_method": filters.method,
+        **{name: [each] for name, each in _versioned("of_reward", filters.reward).items()},
+        **_versioned("of_template", filters.template),
+        "of_parent": filters.parent,
+        "of_key": filters.created_by_key,
+        "of_member": filters.created_by_member,
+        "with_labels": json.dumps(dict(filters.labels)) if filters.labels else None,
+        "after": filters.created_after,
+        "before": filters.created_before,
+        "with_text": _ESCAPED.sub(r"/\g<0>", filters.text) if filters.text else None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -150,25 +150,23 @@ def _versioned(name: str, reference: str | None) -> dict[str, str]:
     return {name: row_id, f"{name}_version": reference} if at else {name: row_id}
 
 
-_STATUS = "status_"
-_WITH_INDEX = frozenset(
-    {f"{_STATUS}0", "base_model", "method", "template", "created_by_key", "created_by_member"}
-)
+_PLAIN = frozenset({"of_status"})
 _ESCAPED = re.compile(r"[/%_]")
-_REWARD_NAMES = func.reward_names(Job.rewards, type_=ARRAY(Text()))
 _CONDITIONS: dict[str, ColumnElement[bool]] = {
-    "base_model": Job.base_model_id == bindparam("base_model"),
-    "base_model_version": Job.base_model == bindparam("base_model_version"),
-    "method": Job.method == bindparam("method"),
-    "reward": _REWARD_NAMES.contains(bindparam("reward", type_=ARRAY(Text()))),
-    "reward_version": Job.rewards.contains(bindparam("reward_version", type_=ARRAY(Text()))),
-    "template": Job.template_id == bindparam("template"),
-    "template_version": Job.template == bindparam("template_version"),
-    "parent": Job.parent_job_id == bindparam("parent"),
-    "created_by_key": Job.created_by_key_id == bindparam("created_by_key"),
-    "created_by_member": Job.created_by_member_id == bindparam("created_by_member"),
-    "labels": Job.labels.contains(cast(bindparam("labels", type_=Text()), JSONB)),
-    "created_after": Job.created_at > bindparam("created_after"),
-    "created_before": Job.created_at < bindparam("created_before"),
-    "text": Job.name.icontains(bindparam("text", type_=Text()), escape="/"),
+    "of_status": Job.status == bindparam("of_status"),
+    "of_statuses": Job.status == any_(bindparam("of_statuses", type_=ARRAY(Text()))),
+    "of_base_model": Job.base_model_id == bindparam("of_base_model"),
+    "of_base_model_version": Job.base_model == bindparam("of_base_model_version"),
+    "of_method": Job.method == bindparam("of_method"),
+    "of_reward": Job.reward_ids.contains(bindparam("of_reward", type_=ARRAY(Text()))),
+    "of_reward_version": Job.rewards.contains(bindparam("of_reward_version", type_=ARRAY(Text()))),
+    "of_template": Job.template_id == bindparam("of_template"),
+    "of_template_version": Job.template == bindparam("of_template_version"),
+    "of_parent": Job.parent_job_id == bindparam("of_parent"),
+    "of_key": Job.created_by_key_id == bindparam("of_key"),
+    "of_member": Job.created_by_member_id == bindparam("of_member"),
+    "with_labels": Job.labels.contains(cast(bindparam("with_labels", type_=Text()), JSONB)),
+    "after": Job.created_at > bindparam("after"),
+    "before": Job.created_at < bindparam("before"),
+    "with_text": Job.name.icontains(bindparam("with_text", type_=Text()), escape="/"),
 }

@@ -18,14 +18,16 @@ from sqlalchemy import Select, Text, and_, bindparam, case, func, select, true
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
 
-from domain import db, queue_waits, quotas
+from domain import db, queue_waits, quotas, workers
 from domain.access_tables import Member
 from domain.best_checkpoint import ranked
+from domain.capacity import Need
 from domain.db import utc_now
 from domain.errors import NotFound
 from domain.ids import to_public
 from domain.job_status import Status
 from domain.reads import Reads
+from domain.service_tables import Worker
 from domain.tables import ApiKey, Attempt, Checkpoint, Job
 
 WaitReason = Literal["no_free_gpu", "no_fitting_gpu", "project_concurrency", "quota", "backoff"]
@@ -61,12 +63,13 @@ class Specs(NamedTuple):
 
 @dataclass(frozen=True)
 class Tag:
-    """What tells a changed job from an unchanged one. `place` None: it is not queued."""
+    """What tells a changed job from an unchanged one. `place` and `reason` None: it is not queued."""
 
     status: str
     revision: int
     version: int
     place: int | None
+    reason: WaitReason | None
 
 
 def one(session: Session, *, project_id: UUID, job_id: UUID) -> Seen:
@@ -102,16 +105,16 @@ async def look_at_tag(reads: Reads, *, project_id: UUID, job_id: UUID) -> Tag:
     rows = await reads.rows(TAG, project=project_id, job=job_id)
     if not rows:
         raise _not_found(job_id)
-    return Tag(*rows[0])
+    (row,) = rows
+    return await asyncio.to_thread(_queued_tag, project_id, row) if _is_queued(row) else _tag(row)
 
 
 def tag_of(session: Session, *, project_id: UUID, job_id: UUID) -> Tag:
-    """What the job's `ETag` is made of, by one small query. Raises `NotFound`."""
-    query = select(Job.status, Job.revision, Job.version, _place())
-    row = session.execute(query.where(Job.id == job_id, Job.project_id == project_id)).one_or_none()
+    """What the job's `ETag` is made of, by one small query where it is not queued. Raises `NotFound`."""
+    row = session.execute(TAG, {"project": project_id, "job": job_id}).one_or_none()
     if row is None:
         raise _not_found(job_id)
-    return Tag(*row)
+    return _tag(row, _reason_now(session, project_id, row) if _is_queued(row) else None)
 
 
 def _not_found(job_id: UUID) -> NotFound:
@@ -178,7 +181,32 @@ _ASKED = (Job.id == bindparam("job"), Job.project_id == bindparam("project"))
 LISTED = _joined(select(*_JOB_COLUMNS, *_ATTEMPT_COLUMNS, *_AROUND[1:]))
 """All that is shown of jobs but their specs: what `looks` narrows."""
 WHOLE = LISTED.add_columns(*(sql_cast(spec, Text) for spec in _SPECS)).where(*_ASKED)
-TAG = select(Job.status, Job.revision, Job.version, _place()).where(*_ASKED)
+TAG = select(
+    *(Job.status, Job.revision, Job.version, _place()),
+    *(Job.run_after, Job.least_gib, Job.peak_gib),
+).where(*_ASKED)
+
+
+def _is_queued(row: Sequence[Any]) -> bool:
+    """Of a row of `TAG`."""
+    return row[3] is not None
+
+
+def _tag(row: Sequence[Any], reason: WaitReason | None = None) -> Tag:
+    status, revision, version, place, *_ = row
+    return Tag(status, revision, version, place, reason)
+
+
+def _queued_tag(project_id: UUID, row: Sequence[Any]) -> Tag:
+    with db.read() as session:
+        return _tag(row, _reason_now(session, project_id, row))
+
+
+def _reason_now(session: Session, project_id: UUID, row: Sequence[Any]) -> WaitReason:
+    *_, run_after, least, peak = row
+    held_back = quotas.waiting_reason(session, project_id)
+    living = workers.living(session)
+    return _reason(run_after, Need(least, peak), held_back=held_back, living=living)
 
 
 def _places(session: Session, job_ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -194,19 +222,26 @@ def _waiting(
     now = utc_now()
     # How long a quota holds a job back depends on what its project does.
     held_back = quotas.waiting_reason(session, jobs[0].project_id)
-    found = queue_waits.look(session)
+    found = queue_waits.look(session, jobs)
     queued = {}
     for job in jobs:
         place = places.get(job.id)
         if place is None:
             continue
-        reason: Any = "backoff" if job.run_after > now else held_back or "no_free_gpu"
-        if queue_waits.no_worker_can_hold(found, job):
-            reason = "no_fitting_gpu"
-        wait = None if held_back else queue_waits.of_queued(found, job, place=place).p50
+        need = Need(job.least_gib, job.peak_gib)
+        reason = _reason(job.run_after, need, held_back=held_back, living=found.living)
+        wait = None if held_back else queue_waits.of_queued(found, job).p50
         eta_at = None if wait is None else max(now + timedelta(seconds=wait), job.run_after)
         queued[job.id] = Queued(place, reason, eta_at)
     return queued
+
+
+def _reason(
+    run_after: datetime, need: Need, *, held_back: WaitReason | None, living: Sequence[Worker]
+) -> WaitReason:
+    if queue_waits.no_worker_can_hold(living, need):
+        return "no_fitting_gpu"
+    return "backoff" if run_after > utc_now() else held_back or "no_free_gpu"
 
 
 def _seen(job: Job, around: Sequence[Any], queued: Mapping[UUID, Queued]) -> Seen:

@@ -69,7 +69,8 @@ def create(
 ) -> Job:
     """A queued job for the resolved `spec`; a worker is told after the commit.
 
-    `asked_spec` is what the client wrote, `need` the memory by which workers choose. Raises `ValidationFailed` for a budget that cannot hold.
+    `asked_spec` is what the client wrote, `need` the memory by which workers choose. Raises `ValidationFailed`
+    for a budget that cannot hold.
     """
     wrong = budgets.faults(spec.budget, now=db.utc_now())
     if wrong:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from domain.hardware_classes import has_gpu
-from domain.similar_runs import FEWEST_RUNS, Run
+from domain.similar_runs import FEWEST_RUNS
 from vader_core.catalogue import Catalogue, find_row
 from vader_core.memory_table import TrainingMemory, training_memory
 from vader_core.method_spec import RewardGradient
@@ -36,22 +35,25 @@ class Memory:
     detail: str
 
 
-def memory(spec: JobSpec, catalogue: Catalogue, runs: Sequence[Run]) -> Memory:
-    """The memory of the resolved `spec`; `runs` are like jobs."""
+def memory(spec: JobSpec, catalogue: Catalogue, peaks: Sequence[int]) -> Memory:
+    """The memory of the resolved `spec`; `peaks` are what runs with its settings held at the most, in bytes."""
     table = training_memory(spec.base_model.partition("@")[0])
     computed = None if table is None else _computed(spec, catalogue, table)
-    peaks = [
-        run.peak_memory_bytes for run in runs if run.peak_memory_bytes and has_gpu(run.hardware)
-    ]
     if len(peaks) < FEWEST_RUNS:
         return computed or _unknown("The memory of this base model was not computed.")
+    peak = max(peaks) / GIB
     return Memory(
         basis="measured",
-        peak=max(peaks) / GIB,
+        peak=peak,
         breakdown=None if computed is None else computed.breakdown,
-        at_least=None if computed is None else computed.at_least,
+        at_least=_at_most(peak, None if computed is None else computed.at_least),
         detail=f"The most of {len(peaks)} runs with these settings; any breakdown is computed.",
     )
+
+
+def _at_most(peak: float, least: float | None) -> float | None:
+    """What was computed as needed cannot be more than what was enough."""
+    return None if least is None else min(least, peak)
 
 
 def _unknown(detail: str, at_least: float | None = None) -> Memory:

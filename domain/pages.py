@@ -28,6 +28,8 @@ class Row(Protocol):
     created_at: Any
 
 
+_MOST = 2**31 - 1
+"""The greatest number that Postgres keeps as an integer."""
 RowT = TypeVar("RowT", bound=Row)
 ItemT = TypeVar("ItemT")
 
@@ -98,9 +100,9 @@ def decoded(cursor: str, filtered_by: str) -> list[Any]:
 
 
 def number_of(cursor: str, filtered_by: str) -> int:
-    """The number, at least 0, that is the place of `cursor`. Raises `InvalidCursor`."""
+    """The number, from 0 to 2**31 - 1, that is the place of `cursor`. Raises `InvalidCursor`."""
     match decoded(cursor, filtered_by):
-        case [int(number)] if number >= 0:
+        case [int(number)] if not isinstance(number, bool) and 0 <= number <= _MOST:
             return number
     raise _no_cursor()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, SelectBase, SQLColumnExpression, column, func, select, table
@@ -36,6 +37,11 @@ _OF_TEMPLATES = {
     "templates": select(func.count(JobTemplate.id)).where(JobTemplate.archived_at.is_(None)),
     # Archived ones can be read for ever, so they count.
     "template_versions": select(func.count()).select_from(JobTemplateVersion).join(JobTemplate),
+}
+HeldBack = Literal["project_concurrency", "quota"]
+_HOLDS_BACK: dict[str, HeldBack] = {
+    "running_jobs": "project_concurrency",
+    "gpu_seconds_a_month": "quota",
 }
 _generations = table("generations", column("project_id"), column("created_at"))
 
@@ -179,10 +185,10 @@ def is_spent(session: Session, project_id: UUID) -> bool:
     return left is not None and left <= 0
 
 
-def waiting_reason(session: Session, project_id: UUID) -> str | None:
+def waiting_reason(session: Session, project_id: UUID) -> HeldBack | None:
     """Why queued jobs of the project cannot start: `project_concurrency`, `quota` or None."""
     limited = limits(session, project_id)
-    for name, reason in (("running_jobs", "project_concurrency"), ("gpu_seconds_a_month", "quota")):
+    for name, reason in _HOLDS_BACK.items():
         limit = getattr(limited, name)
         if limit is not None and _used(session, project_id, name) >= limit:
             return reason

@@ -40,7 +40,7 @@ Message = tuple[bytes, dict[str, Any]]
 class _Mode(NamedTuple):
     """Whose rows a connection sees, and whether it plans a statement for its values."""
 
-    tenant: UUID | None
+    tenant: UUID
     plans_for_values: bool
 
 
@@ -67,17 +67,33 @@ class Reads:
         self._compiled: WeakKeyDictionary[Statement, Message] = WeakKeyDictionary()
         self._free = [_Held() for _ in range(connections)]
         self._turns = asyncio.Semaphore(connections)
+        self._searches = asyncio.Semaphore(max(connections // 2, 1))
 
     async def rows(
         self, statement: Statement, *, plan_for_values: bool = False, **values: Any
     ) -> list[TupleRow]:
         """The rows of `statement`, whose `bindparam`s are given as `values`.
 
-        It is compiled and planned once, so it should be kept by its module. `plan_for_values`: how it is best
-        answered depends on the values, and is worth planning each time. Raises `Unavailable` when the database
-        does not answer, or no connection is free for 5 seconds.
+        It is compiled once, so it should be kept by its module, and planned once, but for `plan_for_values`: how
+        it is best answered depends on the values. Such reads may be slow and have half of the connections at most.
+        Raises `Unavailable` when the database does not answer in time, or no connection is free for 5 seconds, and
+        `LookupError` where nobody has said whose rows are meant.
         """
-        mode = _Mode(db.tenant.get(), plan_for_values)
+        tenant = db.tenant.get()
+        if tenant is None:
+            raise LookupError("nobody has said for which project this is read")
+        mode = _Mode(tenant, plan_for_values)
+        if not plan_for_values:
+            return await self._rows(mode, statement, values)
+        await _turn(self._searches)
+        try:
+            return await self._rows(mode, statement, values)
+        finally:
+            self._searches.release()
+
+    async def _rows(
+        self, mode: _Mode, statement: Statement, values: dict[str, Any]
+    ) -> list[TupleRow]:
         held = await self._take(mode)
         # Whether a failure may be told of a connection that broke while nobody used it.
         was_open = held.connection is not None
@@ -85,11 +101,14 @@ class Reads:
             try:
                 return await self._asked(held, mode, statement, values)
             except psycopg.OperationalError:
-                if not was_open:
+                if not was_open or held.connection is None or not held.connection.closed:
                     raise
                 # As when the server was restarted.
                 await held.drop()
                 return await self._asked(held, mode, statement, values)
+        except psycopg.errors.QueryCanceled as error:
+            await held.drop()
+            raise Unavailable("Reading it takes too long.") from error
         except psycopg.OperationalError as error:
             logger.warning("a read failed: %s", type(error).__name__)
             await held.drop()
@@ -110,14 +129,7 @@ class Reads:
     async def _take(self, mode: _Mode) -> _Held:
         """A place that nobody uses: one that is in this mode already, else the last one used, so that what is
         not needed is never opened."""
-        if self._turns.locked():
-            try:
-                async with asyncio.timeout(WAIT_S):
-                    await self._turns.acquire()
-            except TimeoutError:
-                raise Unavailable("Too many requests read at this moment.") from None
-        else:
-            await self._turns.acquire()
+        await _turn(self._turns)
         for place in range(len(self._free) - 1, -1, -1):
             if self._free[place].mode == mode:
                 return self._free.pop(place)
@@ -137,10 +149,9 @@ class Reads:
         if held.mode == mode:
             await cursor.execute(text, values, prepare=True)
             return await cursor.fetchall()
-        role = db.TENANT_ROLE if mode.tenant else "none"
         plans = "force_custom_plan" if mode.plans_for_values else "force_generic_plan"
         async with held.connection.pipeline():
-            settings = [role, str(mode.tenant or ""), plans]
+            settings = [db.TENANT_ROLE, str(mode.tenant), plans]
             await held.connection.execute(_FOR, settings, prepare=True)
             await cursor.execute(text, values, prepare=True)
             found = await cursor.fetchall()
@@ -152,6 +163,18 @@ class Reads:
         if compiled is None:
             compiled = self._compiled[statement] = message_of(statement)
         return compiled
+
+
+async def _turn(turns: asyncio.Semaphore) -> None:
+    try:
+        # To set a clock takes longer than to find that there is nothing to wait for.
+        if not turns.locked():
+            await turns.acquire()
+            return
+        async with asyncio.timeout(WAIT_S):
+            await turns.acquire()
+    except TimeoutError:
+        raise Unavailable("Too many requests read at this moment.") from None
 
 
 def message_of(statement: Statement) -> Message:

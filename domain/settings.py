@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """A job that is paused for longer is ended with what it has reached."""
     garbage_after_s: float = Field(default=3600, ge=0)
     """How long after its end the leftovers of an attempt stay in the object store."""
+    no_gpu_wait_s: float = Field(default=24 * 3600, gt=0)
+    """How long a job without `max_queue_s` waits for a GPU that is larger than any that is there."""
     gpu_second_price: Decimal = Field(default=Decimal(0), ge=0)
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     trainer_threads: int | None = Field(default=None, ge=1)

@@ -27,16 +27,8 @@ from domain.settings import get_settings
 from vader_core.failure import Failure
 
 MAX_ATTEMPTS = 2
-_SPENT = Failure(
-    code="queue_expired",
-    message="It waited in vain: the project's GPU-seconds of this month are used up.",
-    hint="Ask again when the next month begins, or have the quota raised.",
-    fault="user",
-    retryable=True,
-)
 Row = TypeVar("Row", bound=Scoring | Generation)
-_OWN_ENDS = frozenset({Status.SUCCEEDED, Status.FAILED})
-"""Whoever cancels a task knows of its end."""
+_ENDS = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 _FREED: dict[str, Any] = {"owner": None, "lease_until": None}
 _END: dict[str, Any] = {**_FREED, "finished_at": func.clock_timestamp()}
 
@@ -48,7 +40,7 @@ class ShortTasks(Generic[Row]):
     `ring` tells the workers of this kind (`worker` is what one is called) to look; none need look at a task
     that has waited for longer than `waits_at_most`. `used` notes for how many seconds an attempt held a
     device; it is not called for one whose worker was lost. `ended` is called in the transaction in which a task
-    succeeds or fails.
+    ends.
     """
 
     table: type[Row]
@@ -172,13 +164,12 @@ class ShortTasks(Generic[Row]):
 
     def expire(self, session: Session, row: Row) -> Row:
         """Fails a task that no worker took in time. `row` is locked and queued."""
-        if quotas.is_spent(session, row.project_id):
-            return self._fail(session, row, _SPENT)
         hours = self.waits_at_most.total_seconds() / 3600
         error = Failure(
             code="queue_expired",
-            message=f"No {self.worker} was free for {hours:g} h.",
-            hint=f"Ask again when less is waiting; an operator sees whether a {self.worker} runs at all.",
+            message=f"No {self.worker} took it within {hours:g} h.",
+            hint="The project's GPU-seconds of the month may be used up (`GET /v1/usage`), or no "
+            f"{self.worker} be free: ask again when there are some left and less is waiting.",
             fault="platform",
             retryable=True,
         )
@@ -242,7 +233,7 @@ class ShortTasks(Generic[Row]):
         if row is None:
             raise self._stale(row_id)
         events.announce(session, row_id)
-        if self.ended is not None and to in _OWN_ENDS:
+        if self.ended is not None and to in _ENDS:
             self.ended(session, row)
         return row
 

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
 from domain.db import all_projects
+from domain.hardware_classes import has_gpu
 from domain.job_status import Status
 from domain.tables import Attempt, Evaluation, Job, MetricPoint
 from vader_core.plan import Plan, pixels_of_a_video, work_of_a_video
@@ -54,7 +55,6 @@ class Run:
     seconds_per_evaluated_video: float
     overhead_s: float
     outside_s: float | None
-    peak_memory_bytes: int | None
     spread: Spread | None
 
 
@@ -76,6 +76,22 @@ def find(session: Session, spec: JobSpec, *, hardware: Sequence[str]) -> list[Ru
     ]
     same = [run for run in runs if run.same_rewards]
     return same if len(same) >= FEWEST_RUNS else runs
+
+
+def peaks(session: Session, spec: JobSpec) -> list[int]:
+    """The most bytes of a GPU that each of the newest jobs held whose memory is that of the resolved `spec`.
+
+    Nothing but rows of jobs is read, so that it costs little where nothing else is asked.
+    """
+    with all_projects(session):
+        rows = session.execute(_alike(spec)).all()
+    return [
+        row.peak_memory_bytes
+        for row in rows
+        if row.peak_memory_bytes and has_gpu(row.hardware)
+        if (its := _as_spec(row, spec)) is not None and its.variant == spec.variant
+        if same_memory(its, spec)
+    ]
 
 
 def quantiles(values: Sequence[float]) -> tuple[float, float] | None:
@@ -167,7 +183,6 @@ def _run(
         seconds_per_evaluated_video=evaluated[0] * size * steps,
         overhead_s=max(row.gpu_seconds - step_s[1] - evaluated[1], 0.0),
         outside_s=max(row.wall_clock_s - row.gpu_seconds, 0.0) if finished else None,
-        peak_memory_bytes=row.peak_memory_bytes if _same_memory(its, spec) else None,
         spread=_spread(row, seeds=len(its.evaluation.seeds)) if same_rewards else None,
     )
 
@@ -181,14 +196,23 @@ def _as_spec(row: Row[Any], spec: JobSpec) -> JobSpec | None:
         return None
 
 
-def _same_memory(its: JobSpec, spec: JobSpec) -> bool:
-    """Whether the other job's memory is this one's: same videos and method, but for learning rates."""
+def same_memory(its: JobSpec, spec: JobSpec) -> bool:
+    """Whether the other job's memory is this one's: same videos, same models that score them, and same method
+    but for learning rates."""
     learning = {"learning_rate", "lr_schedule", "warmup_steps", "weight_decay", "max_grad_norm"}
     theirs, ours = (
-        (job.video, job.adapter.rank, job.method.model_dump(exclude=learning))
+        (job.video, job.adapter.rank, job.method.model_dump(exclude=learning), _scored_by(job))
         for job in (its, spec)
     )
     return theirs == ours
+
+
+def _scored_by(spec: JobSpec) -> list[list[tuple[str, Any]]]:
+    """Rewards and guards without what only weighs them."""
+    return [
+        sorted(((term.reward, term.params) for term in terms), key=repr)
+        for terms in (spec.rewards, spec.guards or [])
+    ]
 
 
 def _spread(row: Row[Any], *, seeds: int) -> Spread | None:

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from domain import artifacts, best_checkpoint, init_from, jobs, quotas
+from domain import artifacts, best_checkpoint, capacity, init_from, jobs, quotas, workers
 from domain.callers import Origin
 from domain.capacity import Need
 from domain.errors import InvalidTransition, NotFound, ValidationFailed
@@ -24,11 +24,12 @@ from domain.job_status import allowed_actions
 from domain.jobs import Ties
 from domain.merge_patch import merged
 from domain.settings import get_settings
+from domain.similar_runs import same_memory
 from domain.tables import Checkpoint, Job, Json
 from vader_core.faults import Fault
 from vader_core.lines import Counters
 from vader_core.moment import Moment
-from vader_core.spec import MONEY_PLACES, InitFrom, Money, Seconds
+from vader_core.spec import MONEY_PLACES, InitFrom, JobSpec, Money, Seconds
 from vader_core.strict import Strict
 
 _NOT_OVERRIDDEN = {
@@ -120,8 +121,9 @@ def retry(session: Session, job: Job, *, origin: Origin, asked: Retrial | None =
 
     Without a checkpoint it begins where `job` began. Raises `InvalidTransition` for a job that did not
     fail, whose files were deleted, or that would fail the same way again, `ValidationFailed` where what it
-    starts from is gone or this version of the service cannot read the spec, and what `jobs.create` and
-    `quotas.check_new_job` raise: a deadline may have passed.
+    starts from is gone or this version of the service cannot read the spec, `DoesNotFitGpu` where no worker
+    has the memory that it is known to need, and what `jobs.create` and `quotas.check_new_job` raise: a
+    deadline may have passed.
     """
     _require(job, "retry", "Only a failed job can be retried.")
     checkpoint = _newest(session, job.id)
@@ -139,6 +141,9 @@ def retry(session: Session, job: Job, *, origin: Origin, asked: Retrial | None =
     # It has the budget of `job`, however much of that is left.
     if wrong := [fault for fault in begun.faults if fault.code != "used_up"]:
         raise ValidationFailed(wrong, what="job spec")
+    # With what was learnt of it where it ran out of memory.
+    need = Need(job.least_gib, job.peak_gib)
+    capacity.refuse_too_large(need, workers.living(session))
     quotas.check_new_job(session, job.project_id)
     made = jobs.create(
         session,
@@ -146,14 +151,27 @@ def retry(session: Session, job: Job, *, origin: Origin, asked: Retrial | None =
         asked_spec=job.asked_spec,
         origin=origin,
         ties=ties_of(job, "retry", begun.start),
-        # With what was learnt of it where it ran out of memory.
-        need=Need(job.least_gib, job.peak_gib),
+        need=need,
     )
     made.steps_total = job.budget["max_steps"]
     made.budget = {**made.budget, "max_steps": made.steps_total}
     session.flush()
     session.refresh(made)
     return made
+
+
+def extended_need(session: Session, job: Job, spec: JobSpec, estimate: Need) -> Need:
+    """What the extension of `job` with the resolved `spec` needs: its `estimate`, and what was learnt of `job`
+    where that holds for it. Raises `DoesNotFitGpu`."""
+    if job.least_gib is None:
+        return estimate
+    its = init_from.readable(job.spec)
+    same_model = (its.base_model, its.variant) == (spec.base_model, spec.variant)
+    if not (same_model and same_memory(its, spec)):
+        return estimate
+    need = Need(max(job.least_gib, estimate.least or 0.0), estimate.peak)
+    capacity.refuse_too_large(need, workers.living(session))
+    return need
 
 
 def _from_full_state(checkpoint: Checkpoint) -> InitFrom:

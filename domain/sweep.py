@@ -14,10 +14,22 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
-from domain import claims, db, garbage, generation_files, generations, pausing, queue, scorings
+from domain import (
+    capacity,
+    claims,
+    db,
+    garbage,
+    generation_files,
+    generations,
+    memory_shortage,
+    pausing,
+    queue,
+    scorings,
+    workers,
+)
 from domain.access_tables import MemberSession
 from domain.errors import Unavailable
 from domain.generation_table import Generation
@@ -64,6 +76,7 @@ def run_once() -> SweepReport:
         ended = [
             *_each(Job, _lease_ran_out, claims.lose),
             *_each(Job, _waited_too_long, _expire),
+            *_each(Job, _stranded(), _strand),
             *_each(Job, pausing.expired, pausing.end_expired),
             *_short_tasks(scorings.TASKS),
             *_short_tasks(generations.TASKS),
@@ -152,6 +165,16 @@ def _expire(session: Session, job: Job) -> Job:
     return claims.fail_queued(session, job, error)
 
 
+def _stranded() -> Callable[[], ColumnElement[bool]]:
+    with db.read() as session:
+        found = memory_shortage.stranded(session)
+    return lambda: found
+
+
+def _strand(session: Session, job: Job) -> Job:
+    return claims.fail_queued(session, job, memory_shortage.stranded_error(job))
+
+
 def _hint(table: type[Job] | type[Scoring] | type[Generation], ring: Callable[[UUID], None]) -> int:
     """Rings for queued rows that no worker was told of lately."""
     settings = get_settings()
@@ -170,6 +193,8 @@ def _hint(table: type[Job] | type[Scoring] | type[Generation], ring: Callable[[U
         .with_for_update(skip_locked=True)
     )
     with db.transaction() as session:
+        if table is Job:
+            waiting = waiting.where(_holdable(session))
         told = (
             update(table)
             .where(table.id.in_(waiting.scalar_subquery()))
@@ -181,6 +206,12 @@ def _hint(table: type[Job] | type[Scoring] | type[Generation], ring: Callable[[U
         for row_id in row_ids:
             db.after_commit(session, partial(ring, row_id))
     return len(row_ids)
+
+
+def _holdable(session: Session) -> ColumnElement[bool]:
+    """SQL over `Job`: a worker that is there could hold it. A larger one looks for itself when it comes."""
+    most = capacity.most_gib(workers.living(session))
+    return true() if most is None else or_(Job.least_gib.is_(None), Job.least_gib <= most)
 
 
 def _remove_objects() -> int:
@@ -195,11 +226,11 @@ def _purge() -> int:
     long_ago = func.clock_timestamp() - keep
     with db.transaction() as session:
         answers = delete(IdempotencyKey).where(IdempotencyKey.created_at < long_ago)
-        workers = delete(Worker).where(Worker.last_seen_at < long_ago)
+        unseen = delete(Worker).where(Worker.last_seen_at < long_ago)
         over = (MemberSession.ended_at < long_ago) | (MemberSession.expires_at < long_ago)
         gone = [
             *session.scalars(delete(MemberSession).where(over).returning(MemberSession.id)),
             *session.scalars(answers.returning(IdempotencyKey.key)),
-            *session.scalars(workers.returning(Worker.name)),
+            *session.scalars(unseen.returning(Worker.name)),
         ]
     return len(gone)

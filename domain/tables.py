@@ -140,6 +140,7 @@ class Job(Base):
     base_model_id: Mapped[str] = mapped_column(Computed("split_part(base_model, '@', 1)"))
     method: Mapped[str]
     rewards: Mapped[list[str]]
+    reward_ids: Mapped[list[str] | None] = mapped_column(Computed("reward_names(rewards)"))
     asked_spec: Mapped[Json]
     """As the client sent it."""
     spec: Mapped[Json]

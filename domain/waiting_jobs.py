@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session, aliased
 
 from domain import capacity, quotas, workers
 from domain.capacity import Need
-from domain.hardware_classes import gpu_gib
 from domain.job_status import HELD, Status
 from domain.tables import Job
 
@@ -35,23 +34,22 @@ def next_for(session: Session, *, hardware: str, without_room: Collection[UUID])
         .limit(1)
         .with_for_update(skip_locked=True, of=Job)
     )
-    gib = gpu_gib(hardware)
-    if gib is not None:
-        query = query.where(capacity.taken_with(gib, workers.living(session)))
-    return session.scalar(query)
+    taken = capacity.taken_by(hardware, workers.living(session))
+    return session.scalar(query if taken is None else query.where(taken))
 
 
 def takers_of_left(session: Session, *, hardware: str) -> list[str]:
-    """The workers that would take what a worker with this hardware leaves: it may be that nobody else was
-    told of it."""
-    gib = gpu_gib(hardware)
-    if gib is None:
-        return []
+    """The idle workers that would take what a worker with this hardware leaves: it may be that nobody else was
+    told of it. A busy one looks for itself when it is done."""
     living = workers.living(session)
-    left = select(Job.least_gib, Job.peak_gib).distinct()
-    left = left.where(*_ready(), not_(capacity.taken_with(gib, living)))
+    taken = capacity.taken_by(hardware, living)
+    if taken is None:
+        return []
+    left = select(Job.least_gib, Job.peak_gib).where(*_ready(), not_(taken)).distinct()
     needs = [Need(least, peak) for least, peak in session.execute(left)]
-    return sorted({taker.name for need in needs for taker in capacity.takers(need, living)})
+    able = {taker.name for need in needs for taker in capacity.takers(need, living)}
+    held = select(Job.owner).where(Job.finished_at.is_(None), Job.status.in_(HELD))
+    return sorted(able.difference(session.scalars(held)))
 
 
 def _ready() -> list[ColumnElement[bool]]:

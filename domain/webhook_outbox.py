@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression, case, func, or_, select
@@ -80,7 +80,7 @@ def queue_generation(session: Session, row: Generation) -> None:
     """One delivery for every endpoint that wants to hear how the generation `row` has just ended."""
     event_type = f"generation.{row.status}"
     endpoints = list(session.scalars(_endpoints(row.project_id, _want(event_type))))
-    if not endpoints or row.finished_at is None:
+    if not endpoints:
         return
     data: Json = {
         "generation_id": to_public("gen", row.id),
@@ -89,7 +89,7 @@ def queue_generation(session: Session, row: Generation) -> None:
         "adapter_id": None if row.adapter_id is None else to_public("ad", row.adapter_id),
         "error": None if row.error is None else row.error["code"],
     }
-    payload, event_id = _payload(event_type, row.finished_at, data), new_id()
+    payload, event_id = _payload(event_type, cast(datetime, row.finished_at), data), new_id()
     session.add_all(
         WebhookDelivery(
             id=new_id(),

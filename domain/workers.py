@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import func, select, update
@@ -31,6 +31,13 @@ def living(session: Session) -> list[Worker]:
     since = func.clock_timestamp() - timedelta(seconds=get_settings().lease_s)
     query = select(Worker).where(Worker.kind == "training", Worker.last_seen_at > since)
     return list(session.scalars(query.order_by(Worker.name)))
+
+
+def last_seen(session: Session) -> list[tuple[str, datetime]]:
+    """Each kind of hardware that has trained, and when a worker with it last showed a sign of life."""
+    query = select(Worker.hardware, func.max(Worker.last_seen_at)).group_by(Worker.hardware)
+    rows = session.execute(query.where(Worker.kind == "training"))
+    return [(hardware, seen_at) for hardware, seen_at in rows]
 
 
 def heard(session: Session, *, worker: str) -> None:

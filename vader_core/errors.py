@@ -4,7 +4,8 @@
     |- SpecUnusable        the spec file cannot be read or has faults
     |- CatalogueUnusable   the catalogue file cannot be read or has faults
     |- WeightsUnreadable   a base model's or reward's folder is missing or broken
-    |- OutOfMemory         the device or the host has too little memory
+    |- OutOfMemory         the GPU has too little memory
+    |- HostOutOfMemory     the machine has too little memory
     |- RewardNotFinite     a reward gave NaN or infinity
     |- GradientNotFinite   a gradient gave NaN or infinity
     |- Diverged            the training reward fell far below the base model's
@@ -66,9 +67,15 @@ class WeightsUnreadable(TrainerError):
 
 
 class OutOfMemory(TrainerError):
-    """The device or the host has too little memory."""
+    """The GPU has too little memory."""
 
     code, exit_status, fault, retryable = "out_of_memory", 11, "user", False
+
+
+class HostOutOfMemory(TrainerError):
+    """The machine has too little memory, which other processes share: another attempt may find more."""
+
+    code, exit_status = "host_out_of_memory", 20
 
 
 class RewardNotFinite(TrainerError):

@@ -12,6 +12,7 @@ from vader_core.faults import Fault, not_in_set, resting_on
 from vader_core.method_spec import Ddpo, Grpo, OnlineSettings, RewardGradient
 from vader_core.spec import JobSpec
 
+_NEAR = 1000
 _ONE_STEP_PATHS = ("clean_prediction", "leap", "direct_align")
 
 
@@ -121,12 +122,14 @@ def _unused(pointer: str, goes_with: str) -> Fault:
 
 
 def _group_faults(method: OnlineSettings) -> list[Fault]:
-    """`nearest` are the sizes that divide a step's videos and that the method can take."""
+    """`nearest` are the sizes around the asked one that divide a step's videos and that the method can take."""
     videos, size = method.videos_per_step, method.group_size
     if videos % size == 0:
         return []
     least = 1 if isinstance(method, Ddpo) else 2
-    whole = [number for number in range(least, videos + 1) if videos % number == 0]
+    # Both may be as large as a client likes, so sizes far from the asked one are not looked at.
+    near = range(max(least, size - _NEAR), min(videos, size + _NEAR) + 1)
+    whole = [number for number in near if videos % number == 0]
     detail = (
         f"batch_size * gradient_accumulation ({videos}) must be a multiple of group_size; "
         f"got {size}{_default(method, 'group_size')}."

@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 import time
-from functools import partial
 
 from domain import claims, db, queue, waiting_jobs, workers
 from domain.claims import Claim
@@ -20,6 +19,8 @@ from worker import hardware, orphans, workspace
 from worker.attempt import Attempt, Surroundings
 
 log = logging.getLogger(__name__)
+TELL_EVERY_S = 5.0
+"""How often at the most a worker looks for jobs that only others can hold."""
 EXIT_DEAF = 75
 """sysexits.h: EX_TEMPFAIL."""
 
@@ -34,6 +35,8 @@ class Duty:
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
         self._drain = threading.Event()
         self._busy = threading.Lock()
+        self._left = False
+        self._tell_at = 0.0
 
     def begin(self) -> None:
         """Clears away what a worker that died here left, shows that this one lives, and looks for work."""
@@ -93,27 +96,33 @@ class Duty:
         return True
 
     def _claim(self) -> Claim | None:
-        """The job that is next. Where there is none, workers hear of jobs that this one's GPU is too small for:
-        the bell that told of them may have come here alone."""
-        described = hardware.describe()
+        """The job that is next. Where there is none, others hear of what this worker leaves."""
         with db.transaction() as session:
-            claim = claims.claim(session, worker=self.worker, hardware=described)
-            if claim is None:
-                for worker in waiting_jobs.takers_of_left(session, hardware=described):
-                    db.after_commit(session, partial(queue.ring_worker, worker))
+            claim = claims.claim(session, worker=self.worker, hardware=hardware.describe())
+        if claim is None:
+            self._left = True
+            self._tell_of_left()
         return claim
+
+    def _tell_of_left(self) -> None:
+        """Rings for idle workers that can hold jobs which this one's GPU is too small for: the bell that told
+        of them may have come here alone. Not more often than `TELL_EVERY_S`: then a sign of life does it."""
+        if not self._left or time.monotonic() < self._tell_at:
+            return
+        self._left, self._tell_at = False, time.monotonic() + TELL_EVERY_S
+        with db.read() as session:
+            told = waiting_jobs.takers_of_left(session, hardware=hardware.describe())
+        for worker in told:
+            queue.ring_worker(worker)
 
     def _show_life(self) -> None:
         every_s = get_settings().heartbeat_s
         while True:
             try:
+                described = hardware.describe()
                 with db.transaction() as session:
-                    workers.beat(
-                        session,
-                        worker=self.worker,
-                        hardware=hardware.describe(),
-                        kind=self.kind,
-                    )
+                    workers.beat(session, worker=self.worker, hardware=described, kind=self.kind)
+                self._tell_of_left()
                 self._end_if_deaf()
             except Unavailable:
                 log.warning("no sign of life: the database is away")

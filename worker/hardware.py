@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 from functools import cache
@@ -10,38 +11,43 @@ import psutil
 
 from domain.settings import trainer_environment
 
+_log = logging.getLogger(__name__)
 _QUERY = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 _TIMEOUT_S = 20
 _GIB = 2**30
 
 
-@cache
 def describe() -> str:
     """Such as "1 x NVIDIA H100 80GB HBM3 (80 GiB)" or "CPU, 2 cores, 16 GiB"."""
-    gpus = _gpus()
-    if gpus:
-        return ", ".join(f"{gpus.count(gpu)} x {gpu}" for gpu in sorted(set(gpus)))
+    try:
+        found = gpus()
+    except (subprocess.SubprocessError, OSError) as error:
+        _log.warning("nvidia-smi does not answer: %s", error)
+        found = []
+    if found:
+        return ", ".join(f"{found.count(gpu)} x {gpu}" for gpu in sorted(set(found)))
     memory_gib = psutil.virtual_memory().total / _GIB
     return f"CPU, {psutil.cpu_count()} cores, {memory_gib:.0f} GiB"
 
 
-def _gpus() -> list[str]:
-    """Name and memory of each GPU that this worker may use; none where there is no driver."""
+@cache
+def gpus() -> list[str]:
+    """Name and memory of each GPU that this worker may use; none where there is no driver.
+
+    Raises `SubprocessError` or `OSError` where the driver does not answer: it is asked again the next time.
+    """
     command = shutil.which("nvidia-smi")
     visible = trainer_environment().get("CUDA_VISIBLE_DEVICES")
     if command is None or visible == "":
         return []
     chosen = [] if visible is None else ["--id", visible]
-    try:
-        answer = subprocess.run(  # noqa: S603
-            [command, *_QUERY, *chosen],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError):
-        return []
+    answer = subprocess.run(  # noqa: S603
+        [command, *_QUERY, *chosen],
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_S,
+        check=True,
+    )
     return parse_gpus(answer.stdout)
 
 

@@ -147,7 +147,6 @@ async def _page(reads: Reads, place: JobPlace, limit: int) -> tuple[str, str | N
     project_id = place.watcher.project_id
     found = await events.look_after(
         reads,
-        project_id=project_id,
         job_id=place.job_id,
         after=place.after,
         limit=limit + 1,

@@ -92,8 +92,8 @@ async def create_generation(  # noqa: PLR0913 (what the route is given)
     """
 
     def act(session: Session) -> Replay:
-        quotas.check_new_generation(session, caller.project_id)
         asked = asked_generation(session, caller.project_id, document, catalogue)
+        quotas.check_new_generation(session, caller.project_id)
         row = generations.create(session, asked, origin=caller.origin(request.state.trace_id))
         [shown] = generation_view.shown(session, [row], None)
         details = {"base_model": row.base_model, "adapter_id": shown.adapter_id}

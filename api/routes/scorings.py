@@ -62,10 +62,11 @@ def score_videos(
         raise NotFound(f"There is no reward {reward_id[:100]!r}.")
 
     def act(session: Session) -> Replay:
+        asked = asked_scoring(session, caller.project_id, document, row)
         quotas.check_new_scoring(session, caller.project_id)
         made = scorings.create(
             session,
-            asked_scoring(session, caller.project_id, document, row),
+            asked,
             project_id=caller.project_id,
             created_by_key_id=caller.key_id,
             trace_id=request.state.trace_id,

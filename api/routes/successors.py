@@ -60,7 +60,8 @@ def retry_job(
     """Make a new job that goes on where a failed one stopped: same spec, its newest checkpoint's full state.
 
     Without a checkpoint it begins anew, if its error is `retryable`. What was used up to the checkpoint
-    counts. A deadline that has passed is replaced, or taken away by null.
+    counts. A deadline that has passed is replaced, or taken away by null. After it ran out of memory on every
+    GPU that is there, it is refused until a larger one comes.
     """
 
     def act(session: Session) -> Replay:
@@ -103,7 +104,8 @@ def extend_job(
             session, project_id=caller.project_id, job_id=ids.from_public("job", job_id)
         )
         asked = resolved_extension(session, caller.project_id, ended, document, catalogue)
-        need = expectations.meet(session, asked, catalogue)
+        estimate = expectations.meet(session, asked, catalogue)
+        need = successors.extended_need(session, ended, asked.spec, estimate)
         quotas.check_new_job(session, caller.project_id)
         made = jobs.create(
             session,

@@ -275,16 +275,20 @@ class BatchFilter(Shape):
     """As the filters of the list of jobs; all that are given must hold."""
 
     status: list[Status] = Field(default=[], description="Any of these.")
-    base_model: str | None = Field(default=None, description="`id` or `id@version`.")
+    base_model: str | None = Field(default=None, min_length=1, description="`id` or `id@version`.")
     method: MethodName | None = None
-    reward: str | None = Field(default=None, description="`id` or `id@version`.")
-    template: str | None = Field(default=None, description="`tpl_...` or `tpl_...@2`.")
+    reward: str | None = Field(default=None, min_length=1, description="`id` or `id@version`.")
+    template: str | None = Field(
+        default=None, min_length=1, description="`tpl_...` or `tpl_...@2`."
+    )
     parent: str | None = Field(default=None, description="The id of the job they were made from.")
     created_by: str | None = Field(default=None, description="The id of an API key or a member.")
     labels: dict[str, str] = {}
     created_after: Moment | None = None
     created_before: Moment | None = None
-    q: str | None = Field(default=None, max_length=200, description="A part of the name.")
+    q: str | None = Field(
+        default=None, min_length=1, max_length=200, description="A part of the name."
+    )
 
 
 class BatchCancelRequest(Shape):

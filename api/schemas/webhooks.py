@@ -32,7 +32,8 @@ EventTypes = Annotated[
     Field(
         min_length=1,
         max_length=100,
-        description="What to hear of; null: of all but `job.metric`.",
+        description="What to hear of, of jobs and of generations (`generation.succeeded`, `generation.failed`, "
+        "`generation.cancelled`); null: of all but `job.metric`.",
         examples=[["job.succeeded", "job.failed"]],
     ),
 ]

@@ -19,7 +19,7 @@ from domain.settings import Settings
 from domain.similar_runs import FEWEST_RUNS
 from domain.tables import Job
 from tests import lives
-from tests.api.successions import PASSING, made
+from tests.api.successions import PASSING, act, made
 from tests.api.teams import Team, post_job
 from tests.factories import document
 from tests.past_runs import alive, ran
@@ -95,6 +95,33 @@ def test_its_successors_keep_it_too(client: TestClient) -> None:
         assert same(need_of(made(client, job, action)), need)
 
 
+def ended_short_of_memory(job: dict[str, Any], *, least: float) -> None:
+    """Lets the only job fail after it was learnt that it needs more."""
+    job_id = ids.from_public("job", job["id"])
+    failed(job_id)
+    with db.transaction() as session:
+        session.get_one(Job, job_id).least_gib = least
+
+
+def test_an_extension_keeps_what_was_learnt_where_it_takes_the_same(client: TestClient) -> None:
+    alive(LARGE)
+    job = post_job(client)
+    ended_short_of_memory(job, least=81.0)
+    assert need_of(made(client, job, "extend", {"state": "weights"})).least == 81.0
+    less = {"state": "weights", "overrides": {"video": {"num_frames": 4}}}
+    assert need_of(made(client, job, "extend", less)).least is None
+
+
+@pytest.mark.parametrize("action", ["retry", "extend"])
+def test_what_no_gpu_held_is_not_tried_again_on_the_same(client: TestClient, action: str) -> None:
+    alive(LARGE)
+    job = post_job(client)
+    ended_short_of_memory(job, least=142.0)
+    refused = act(client, job, action)
+    assert (refused.status_code, refused.json()["code"]) == (422, "does_not_fit_gpu")
+    assert refused.json()["needs_gib"] == 142.0
+
+
 def test_of_a_base_model_that_was_not_computed_nothing_is_known(client: TestClient) -> None:
     assert need_of(post_job(client)) == Need(None, None)
 
@@ -124,3 +151,19 @@ def test_that_no_gpu_fits_is_told_before_a_quota(client: TestClient, team: Team)
     assert client.get(job["links"]["self"]).json()["queue"]["reason"] == "no_fitting_gpu"
     alive(LARGE, name="worker-2")
     assert client.get(job["links"]["self"]).json()["queue"]["reason"] == "project_concurrency"
+
+
+def test_a_job_has_the_memory_that_its_dry_run_shows(client: TestClient) -> None:
+    """Whoever is there, and whether or not the whole estimate was needed to make it."""
+    for _ in range(FEWEST_RUNS):
+        ran(hardware=LARGE)
+    ran(hardware="CPU, 2 cores, 16 GiB")
+    cost = {"max_estimated_cost": {"amount": "45"}}
+    for hardware in (None, "CPU, 2 cores, 16 GiB", SMALL):
+        if hardware is not None:
+            alive(hardware, name=hardware)
+        shown = client.post("/v1/jobs/dry-run", json=document()).json()["estimate"]["vram_gib"]
+        assert shown["basis"] == "measured"
+        needs = [need_of(post_job(client)), need_of(post_job(client, expect=cost))]
+        assert needs[0] == needs[1]
+        assert needs[0].peak == pytest.approx(shown["peak"], abs=0.01)

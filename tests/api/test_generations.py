@@ -337,6 +337,7 @@ def test_a_month_that_is_used_up_keeps_queued_ones_waiting_and_refuses_new_ones(
     assert (held.status_code, held.json()["queue"]["reason"]) == (200, "quota")
     answer = ask(client, **BASE)
     assert (answer.status_code, answer.json()["quota"]) == (403, "gpu_seconds_a_month")
+    assert ask(client, **BASE, seed="x").status_code == 422, "faults are told first"
 
 
 def test_a_key_without_the_scope_makes_none(client: TestClient) -> None:

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from domain import db
-from domain.ids import to_public
+from domain.ids import from_public, to_public
 from domain.service_tables import IdempotencyKey
 from domain.store import ObjectStore
 from domain.tables import Event, Job
@@ -18,6 +18,7 @@ from tests import lives
 from tests.api import outputs
 from tests.api.teams import Team, make_team, new_key, post_job
 from tests.factories import document
+from tests.past_runs import alive
 from vader_core.method_spec import SETTINGS
 
 
@@ -176,6 +177,23 @@ def test_a_job_ahead_in_the_queue_that_leaves_changes_the_etag(client: TestClien
     client.post(ahead["links"]["cancel"], headers=new_key())
     after = client.get(behind["links"]["self"], headers={"If-None-Match": tag})
     assert after.json()["queue"]["position"] == 1
+
+
+def test_a_poller_learns_that_no_worker_can_hold_the_job(client: TestClient) -> None:
+    alive("1 x NVIDIA L4 (24 GiB)")
+    job = post_job(client)
+    path = job["links"]["self"]
+    tag = client.get(path).headers["ETag"]
+    assert tag.startswith('W/"')
+    assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
+    with db.transaction() as session:
+        session.get_one(Job, from_public("job", job["id"])).least_gib = 80.0
+    after = client.get(path, headers={"If-None-Match": tag})
+    assert after.json()["queue"]["reason"] == "no_fitting_gpu"
+    assert client.get(path, headers={"If-None-Match": after.headers["ETag"]}).status_code == 304
+    # It does not make stale what was read for a change.
+    changed = client.patch(path, json={"name": "other"}, headers={"If-Match": tag})
+    assert changed.status_code == 200
 
 
 def test_prefer_wait_answers_when_the_job_changes(client: TestClient) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
+from fastapi import APIRouter, Body, Cookie, Depends, FastAPI, Header, Query, Request, params
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
@@ -29,8 +30,9 @@ async def answer(
     limit: Annotated[int, Query(ge=1, le=9)] = 5,
     last: Annotated[int | None, Header(alias="Last-Event-ID")] = None,
     if_none_match: Annotated[str | None, Header()] = None,
+    maybe: Annotated[list[int] | None, Query()] = None,
 ) -> JSONResponse:
-    seen = [item_id, narrow, needed, limit, last, if_none_match]
+    seen = [item_id, narrow, needed, limit, last, if_none_match, maybe]
     return JSONResponse([request.method, *seen])
 
 
@@ -53,6 +55,8 @@ def in_order(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ("needed=", {}, 200),
         ("needed=a&limit=9&each=1&each=2", {"Last-Event-ID": "7", "If-None-Match": '"x"'}, 200),
         ("needed=a&needed=b&after=2026-11-23T10:00:00Z", {}, 200),
+        ("needed=a&maybe=3&maybe=4", {}, 200),
+        ("needed=a&maybe=x", {}, 422),
         ("", {}, 422),
         ("limit=0&needed=abcd", {"Last-Event-ID": "x"}, 422),
         ("needed=a&each=1&each=2&each=3", {}, 422),
@@ -85,3 +89,35 @@ def test_other_methods_are_refused_alike() -> None:
 def test_they_are_described_alike() -> None:
     described = [client_of(kind).get("/openapi.json").json() for kind in (PolledRoute, APIRoute)]
     assert described[0] == described[1]
+
+
+def plain() -> None: ...
+
+
+async def with_cookie(seen: Annotated[str, Cookie()]) -> None: ...
+
+
+async def with_body(seen: Annotated[dict[str, int], Body()]) -> None: ...
+
+
+async def on_plain(seen: Annotated[None, Depends(plain)]) -> None: ...
+
+
+async def answer_nothing() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "dependencies", "what"),
+    [
+        (plain, [], "no coroutine"),
+        (on_plain, [], "no coroutine"),
+        (with_cookie, [], "cookies"),
+        (with_body, [], "a body"),
+        (answer_nothing, [Depends(answer_nothing)], "without a name"),
+    ],
+)
+def test_what_a_polled_route_cannot_have_is_told_when_it_is_made(
+    endpoint: Callable[..., Any], dependencies: list[params.Depends], what: str
+) -> None:
+    with pytest.raises(TypeError, match=what):
+        PolledRoute("/x", endpoint, dependencies=dependencies)

@@ -70,6 +70,7 @@ def test_a_month_that_is_used_up_refuses_scorings(
         quotas.set_limits(session, team.project_id, gpu_seconds_a_month=0)
     answer = ask(client, videos=[video])
     assert (answer.status_code, answer.json()["quota"]) == (403, "gpu_seconds_a_month")
+    assert ask(client, videos=[]).status_code == 422, "faults are told first"
 
 
 def test_a_kept_sample_of_a_job_can_be_scored(client: TestClient, store: ObjectStore) -> None:

@@ -59,7 +59,7 @@ def test_what_is_over_or_being_cancelled_is_not_counted() -> None:
 def test_filters_mean_the_projects_own_jobs_alone() -> None:
     project_id, mine = make(2, labels={"team": "ads"})
     _, others = make(1, labels={"team": "ads"})
-    filters = JobFilters(statuses=("queued",), labels={"team": "ads"})
+    filters = JobFilters(statuses=("queued", "running"), labels={"team": "ads"})
     assert len(cancelled(project_id, filters, 2)) == 2
     assert states(mine + others) == ["cancelled", "cancelled", "queued"]
 

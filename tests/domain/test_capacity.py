@@ -4,6 +4,7 @@ import pytest
 
 from domain import capacity
 from domain.capacity import Need
+from domain.errors import DoesNotFitGpu
 from domain.hardware_classes import classes
 from domain.service_tables import Worker
 
@@ -30,7 +31,10 @@ TAKEN: list[tuple[Need, list[str], list[str]]] = [
     (Need(least=200.0, peak=300.0), [L4, L40S, H200], []),
     # Nobody knows what a CPU or GPUs of several kinds can hold.
     (Need(least=200.0), [L4, CPU, MIXED], [CPU, MIXED]),
-    (Need(least=20.0, peak=100.0), [L4, CPU], [L4, CPU]),
+    (Need(peak=100.0), [L4, CPU], [L4, CPU]),
+    # Without a GPU a worker takes what none of the GPUs holds.
+    (Need(least=20.0, peak=100.0), [L4, CPU, MIXED], [L4, MIXED]),
+    (Need(least=20.0), [CPU, MIXED], [CPU, MIXED]),
     (Need(least=20.0), [], []),
 ]
 
@@ -67,3 +71,18 @@ def test_the_smallest_class_that_fits_is_expected_to_run_it(
 def test_the_largest_gpu_is_that_of_the_known() -> None:
     assert capacity.largest_gib(workers(CPU, L4, MIXED)) == 24.0
     assert capacity.largest_gib(workers(CPU)) is None
+
+
+def test_what_a_job_may_need_is_known_where_all_memory_is() -> None:
+    assert capacity.most_gib(workers(L4, H200)) == 141.0
+    assert capacity.most_gib(workers(L4, CPU)) is None
+    assert capacity.most_gib([]) is None
+
+
+def test_a_job_that_none_can_hold_is_refused_with_what_there_is() -> None:
+    with pytest.raises(DoesNotFitGpu) as refused:
+        capacity.refuse_too_large(Need(least=142.0), workers(L4, H200))
+    assert refused.value.extra["needs_gib"] == 142.0
+    assert "at least 142.0 GiB" in refused.value.detail
+    for living in ([], [H200], [L4, CPU], [L4, MIXED]):
+        capacity.refuse_too_large(Need(least=100.0), workers(*living))

@@ -209,14 +209,17 @@ def test_without_any_gpu_seconds_nothing_is_claimed_whoever_set_it(
         assert generation_lives.claimed().id == row.id
 
 
-def test_one_that_waits_in_vain_for_the_next_month_says_so() -> None:
+@pytest.mark.parametrize("spent_at_the_end", [True, False])
+def test_one_that_nobody_took_names_no_cause_by_how_it_ended(spent_at_the_end: bool) -> None:
     row = generation_lives.waiting()
-    limit_gpu_seconds(row.project_id, 0)
+    if spent_at_the_end:
+        limit_gpu_seconds(row.project_id, 0)
     generation_lives.grow_old(created_at="7 hours")
     sweep.run_once()
     error = generation_lives.now(row.id).error or {}
-    assert (error["code"], error["fault"]) == ("queue_expired", "user")
-    assert "used up" in error["message"]
+    assert (error["code"], error["fault"]) == ("queue_expired", "platform")
+    assert error["message"] == "No generator took it within 6 h."
+    assert "may be used up" in error["hint"]
 
 
 def test_a_lost_bell_is_rung_again(settings: Settings) -> None:

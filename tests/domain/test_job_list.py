@@ -47,7 +47,8 @@ def listed(
             cursor=cursor,
             limit=limit,
             oldest_first=oldest_first,
-        )
+        ),
+        tenant=project_id,
     )
 
 
@@ -76,6 +77,7 @@ def test_filters_narrow_the_list(project_id: UUID) -> None:
         ({}, [wan, labelled, plain]),
         ({"statuses": ["cancelled"]}, [plain]),
         ({"statuses": ["queued", "running"]}, [wan, labelled]),
+        ({"statuses": ["queued", "queued", "paused"]}, [wan, labelled]),
         ({"statuses": ["queued"], "labels": {"team": "ads"}, "text": "tiny"}, []),
         ({"base_model": "tiny-wan"}, [wan]),
         ({"base_model": "tiny-unet@1"}, [labelled, plain]),

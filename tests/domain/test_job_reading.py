@@ -10,10 +10,13 @@ from sqlalchemy import text
 from domain import best_checkpoint, db, job_reading, quotas
 from domain.errors import NotFound
 from domain.job_list import JobFilters, list_jobs
-from domain.job_reading import Seen
+from domain.job_reading import Seen, Tag
 from domain.reads import Reads
+from domain.service_tables import Worker
 from domain.tables import Job
 from tests import factories, lives, trainer_lines
+from tests.domain.test_waiting_jobs import needing
+from tests.past_runs import alive
 from tests.reads import reading
 
 pytestmark = pytest.mark.usefixtures("settings")
@@ -26,7 +29,7 @@ def listed(project_id: UUID) -> list[Seen]:
         )
         return page.items
 
-    return reading(read)
+    return reading(read, tenant=project_id)
 
 
 def seen(job: Job) -> Seen:
@@ -34,7 +37,8 @@ def seen(job: Job) -> Seen:
     with db.read() as session:
         alone = job_reading.one(session, project_id=job.project_id, job_id=job.id)
     polled, specs = reading(
-        lambda reads: job_reading.look(reads, project_id=job.project_id, job_id=job.id)
+        lambda reads: job_reading.look(reads, project_id=job.project_id, job_id=job.id),
+        tenant=job.project_id,
     )
     assert [json.loads(spec) for spec in specs] == [alone.job.asked_spec, alone.job.spec]
     (in_list,) = [item for item in listed(job.project_id) if item.job.id == job.id]
@@ -62,7 +66,31 @@ def test_the_place_in_the_queue_counts_priority_before_age_over_all_projects() -
     assert seen(high).queued is None
     with db.read() as session:
         tag = job_reading.tag_of(session, project_id=newer.project_id, job_id=newer.id)
-    assert (tag.status, tag.revision, tag.version, tag.place) == ("queued", 1, newer.version, 2)
+    assert tag == Tag("queued", 1, newer.version, 2, "no_free_gpu")
+
+
+def test_the_tag_tells_when_the_reason_changes() -> None:
+    def tags() -> list[Tag]:
+        wanted = {"project_id": job.project_id, "job_id": job.id}
+        with db.read() as session:
+            alone = job_reading.tag_of(session, **wanted)
+        return [
+            alone,
+            reading(lambda reads: job_reading.look_at_tag(reads, **wanted), tenant=job.project_id),
+        ]
+
+    alive("1 x NVIDIA L4 (24 GiB)", name="small")
+    alive("1 x NVIDIA H200 (141 GiB)", name="worker-1")
+    job = needing(80.0)
+    assert tags() == 2 * [Tag("queued", 1, job.version, 1, "no_free_gpu")]
+    with db.transaction() as session:
+        session.delete(session.get_one(Worker, "worker-1"))
+    assert tags() == 2 * [Tag("queued", 1, job.version, 1, "no_fitting_gpu")]
+    assert (queued := seen(job).queued) is not None
+    assert queued.reason == "no_fitting_gpu"
+    alive("1 x NVIDIA H200 (141 GiB)", name="worker-1")
+    lives.claimed(hardware="1 x NVIDIA H200 (141 GiB)")
+    assert tags() == 2 * [Tag("starting", 1, lives.now(job.id).version, None, None)]
 
 
 def test_a_tenant_of_the_database_sees_its_place_behind_other_projects() -> None:

@@ -4,15 +4,12 @@ from typing import Any
 
 import pytest
 
-from domain.ids import new_id
 from domain.memory_estimates import GIB, Memory, memory
-from domain.similar_runs import Run
 from tests import factories
 from vader_core.catalogue import BUILT_IN
 from vader_core.memory_table import TrainingMemory, training_memory
 from vader_core.spec import Adapter, Guard, JobSpec, RewardTerm, Video
 
-GPU = "1 x NVIDIA H100 80GB HBM3 (80 GiB)"
 MODEL = "wan2.1-t2v-1.3b"
 
 
@@ -34,22 +31,8 @@ def asked(**changes: Any) -> JobSpec:
     return factories.spec().model_copy(update={**fields, **changes})
 
 
-def of(spec: JobSpec, *runs: Run) -> Memory:
-    return memory(spec, BUILT_IN, runs)
-
-
-def run(peak_gib: float, *, hardware: str = GPU) -> Run:
-    return Run(
-        job_id=new_id(),
-        hardware=hardware,
-        same_rewards=True,
-        seconds_per_step=1.0,
-        seconds_per_evaluated_video=1.0,
-        overhead_s=0.0,
-        outside_s=None,
-        peak_memory_bytes=int(peak_gib * GIB),
-        spread=None,
-    )
+def of(spec: JobSpec, *peaks_gib: float) -> Memory:
+    return memory(spec, BUILT_IN, [int(gib * GIB) for gib in peaks_gib])
 
 
 def test_the_tables_own_settings_give_the_tables_peak() -> None:
@@ -125,9 +108,15 @@ def test_another_precision_or_base_model_is_not_known() -> None:
 
 
 def test_what_runs_with_these_settings_took_goes_before_what_was_computed() -> None:
-    found = of(asked(), run(50.0), run(52.0), run(51.0))
+    found = of(asked(), 50.0, 52.0, 51.0)
     assert (found.basis, found.peak) == ("measured", 52.0)
     assert found.breakdown == of(asked()).breakdown
-    assert of(asked(), run(50.0), run(52.0)).basis == "analytic"
-    on_cpu = [run(3.0, hardware="CPU, 2 cores, 16 GiB") for _ in range(3)]
-    assert of(asked(), *on_cpu).basis == "analytic", "a process is not a GPU"
+    assert of(asked(), 50.0, 52.0).basis == "analytic"
+
+
+def test_what_was_enough_bounds_what_was_computed_as_needed() -> None:
+    computed = of(asked()).at_least
+    assert computed is not None
+    assert computed > 5.0
+    assert of(asked(), 5.0, 4.0, 3.0).at_least == 5.0
+    assert of(asked(), 500.0, 4.0, 3.0).at_least == computed

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from sqlalchemy import Integer, bindparam, func, literal_column, select
+from sqlalchemy import Float, Integer, bindparam, func, literal_column, select
 
 from domain import db
 from domain.errors import Unavailable
@@ -27,7 +27,7 @@ PID = select(func.pg_backend_pid())
 
 def test_a_read_gives_values_as_the_columns_have_them() -> None:
     job = lives.waiting()
-    rows = reading(lambda reads: reads.rows(ONE_JOB, job=job.id))
+    rows = reading(lambda reads: reads.rows(ONE_JOB, job=job.id), tenant=job.project_id)
     assert rows == [(job.id, {}, job.created_at)]
 
 
@@ -36,18 +36,53 @@ def test_a_read_sees_what_its_tenant_may_see() -> None:
 
     async def all_ways(reads: Reads) -> list[set[UUID]]:
         found = []
-        for project in (ours.project_id, theirs.project_id, None, ours.project_id):
+        for project in (ours.project_id, theirs.project_id, ours.project_id):
             db.tenant.set(project)
             found.append({row[0] for row in await reads.rows(JOB_IDS)})
         return found
 
     # One connection for all: what it was set to for one read is gone at the next.
-    assert reading(all_ways) == [
-        {ours.id},
-        {theirs.id},
-        {ours.id, theirs.id},
-        {ours.id},
-    ]
+    assert reading(all_ways) == [{ours.id}, {theirs.id}, {ours.id}]
+
+
+def test_nothing_is_read_for_nobody() -> None:
+    async def for_nobody(reads: Reads) -> list[tuple[object, ...]]:
+        db.tenant.set(None)
+        return await reads.rows(ONE)
+
+    with pytest.raises(LookupError, match="for which project"):
+        reading(for_nobody)
+
+
+def test_a_read_that_takes_too_long_is_not_made_again() -> None:
+    slow = select(func.pg_sleep(bindparam("seconds", type_=Integer)))
+    short = select(func.set_config("statement_timeout", "100ms", False))
+
+    async def timed_out(reads: Reads) -> None:
+        await reads.rows(short)
+        with pytest.raises(Unavailable, match="too long"):
+            await reads.rows(slow, seconds=3)
+        # A read that were made again would have a connection without the short limit.
+        await reads.rows(ONE)
+
+    reading(timed_out)
+
+
+def test_searches_leave_places_for_other_reads() -> None:
+    slow = select(func.pg_sleep(bindparam("seconds", type_=Float)))
+
+    async def beside_searches(reads: Reads) -> bool:
+        searches = [
+            asyncio.create_task(reads.rows(slow, plan_for_values=True, seconds=0.5))
+            for _ in range(4)
+        ]
+        await asyncio.sleep(0.2)
+        await reads.rows(ONE)
+        still = any(not each.done() for each in searches)
+        await asyncio.gather(*searches)
+        return still
+
+    assert reading(beside_searches, connections=2)
 
 
 def test_a_statement_is_planned_once_or_for_its_values() -> None:

@@ -19,6 +19,7 @@ from domain.ids import new_id
 from domain.service_tables import IdempotencyKey, Worker
 from domain.sweep import SweepReport
 from tests import factories, lives, trainer_lines
+from tests.past_runs import alive
 
 pytestmark = pytest.mark.usefixtures("settings")
 
@@ -140,6 +141,20 @@ def test_a_queued_job_of_which_nobody_was_told_is_rung_for_again(redis_url: str)
     assert messages[0]["headers"]["argsrepr"] == repr((str(job.id),)).replace("(", "[").replace(
         ",)", "]"
     )
+
+
+def test_nobody_is_rung_for_a_job_that_no_worker_can_hold(redis_url: str) -> None:
+    small, large = "1 x NVIDIA L4 (24 GiB)", "1 x NVIDIA H200 (141 GiB)"
+    alive(small, name="small")
+    lives.waiting()
+    sql("UPDATE jobs SET least_gib = 80, hinted_at = clock_timestamp() - interval '61 s'")
+    assert sweep.run_once().hinted == 0
+    alive(large, name="large")
+    assert sweep.run_once().hinted == 1
+    sql("UPDATE jobs SET least_gib = 200, hinted_at = clock_timestamp() - interval '61 s'")
+    assert sweep.run_once().hinted == 0
+    alive("CPU, 2 cores, 16 GiB", name="cpu")
+    assert sweep.run_once().hinted == 1
 
 
 def test_old_answers_and_workers_are_purged_and_young_ones_kept() -> None:

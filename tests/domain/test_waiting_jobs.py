@@ -7,7 +7,8 @@ from sqlalchemy import select
 
 from domain import claims, db, jobs, waiting_jobs
 from domain.callers import Origin
-from domain.capacity import Need, taken_with, takers
+from domain.capacity import Need, taken_by, takers
+from domain.job_status import Status
 from domain.service_tables import Worker
 from domain.tables import Job
 from tests import factories, lives
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("settings")
 
 SMALL, LARGE = "1 x NVIDIA L4 (24 GiB)", "1 x NVIDIA H200 (141 GiB)"
 CPU = "CPU, 2 cores, 16 GiB"
+MIXED = "1 x NVIDIA L4 (24 GiB), 1 x NVIDIA L40S (48 GiB)"
 
 
 def needing(least: float | None, peak: float | None = None) -> Job:
@@ -67,7 +69,7 @@ def test_an_estimate_that_no_worker_has_keeps_a_job_only_from_the_smaller_ones()
     assert lives.claimed(hardware=SMALL).job_id == job.id
 
 
-def test_workers_of_unknown_memory_take_everything() -> None:
+def test_without_gpus_workers_take_everything() -> None:
     alive(CPU)
     jobs = [needing(80.0, peak=90.0), needing(None)]
     assert [lives.claimed(hardware=CPU).job_id for _ in range(2)] == [job.id for job in jobs]
@@ -81,10 +83,31 @@ def test_who_can_take_what_a_small_worker_leaves_is_told() -> None:
     needing(None)
     assert told(SMALL) == []
     needing(80.0)
-    assert told(SMALL) == ["cpu", "large"]
-    assert (told(LARGE), told(CPU)) == ([], [])
+    assert told(SMALL) == ["large"]
+    assert (told(LARGE), told(CPU)) == ([], ["large", "small"])
     needing(200.0)
     assert told(LARGE) == ["cpu"]
+    assert told(MIXED) == []
+
+
+def test_a_busy_worker_is_not_told() -> None:
+    alive(SMALL, name="small")
+    alive(LARGE, name="large")
+    needing(80.0)
+    claim = lives.claimed("large", hardware=LARGE)
+    needing(80.0)
+    assert told(SMALL) == []
+    lives.ended(claim, Status.FAILED, error=lives.BROKEN)
+    assert told(SMALL) == ["large"]
+
+
+def test_a_worker_without_a_gpu_leaves_what_a_gpu_holds() -> None:
+    alive(CPU, name="cpu")
+    alive(SMALL, name="small")
+    held, large = needing(20.0), needing(80.0)
+    assert lives.claimed(hardware=CPU).job_id == large.id
+    assert claims_nothing(CPU)
+    assert lives.claimed(hardware=SMALL).job_id == held.id
 
 
 def test_nobody_is_told_of_a_job_that_may_not_start_yet() -> None:
@@ -102,10 +125,12 @@ def test_the_query_takes_what_the_rule_says() -> None:
     made = {needing(need.least, need.peak).id: need for need in needs}
     for others in ([], [SMALL], [SMALL, LARGE]):
         living = [Worker(name=text, hardware=text) for text in others]
-        for hardware, gib in ((SMALL, 24.0), (LARGE, 141.0)):
+        for hardware in (SMALL, LARGE, CPU, MIXED):
             one = Worker(name="one", hardware=hardware)
+            rule = taken_by(hardware, [one, *living])
+            query = select(Job.id) if rule is None else select(Job.id).where(rule)
             with db.read() as session:
-                taken = set(session.scalars(select(Job.id).where(taken_with(gib, [one, *living]))))
+                taken = set(session.scalars(query))
             by_rule = {
                 job_id for job_id, need in made.items() if one in takers(need, [one, *living])
             }

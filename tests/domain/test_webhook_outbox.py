@@ -158,13 +158,16 @@ def test_endpoints_hear_how_generations_end_in_the_transaction_that_ends_them() 
     assert types(off.id) == types(foreign.id) == []
 
 
-def test_an_attempt_that_is_followed_by_another_and_a_cancel_tell_nothing() -> None:
+def test_an_attempt_that_is_followed_by_another_tells_nothing_and_a_cancel_does() -> None:
     made = generation_lives.waiting()
     endpoint, _ = hooks.endpoint(made.project_id)
     generation_lives.failed(generation_lives.claimed())
+    assert types(endpoint.id) == []
     with db.transaction() as session:
         generations.cancel(session, project_id=made.project_id, generation_id=made.id)
-    assert types(endpoint.id) == []
+    assert types(endpoint.id) == ["generation.cancelled"]
+    [delivery] = queued(endpoint.id)
+    assert json.loads(delivery.payload)["data"]["status"] == "cancelled"
 
 
 def test_senders_are_woken_by_the_commit(database_url: str) -> None:

@@ -140,7 +140,7 @@ def test_a_host_out_of_memory_is_told_what_to_lower(trainer: Trainer) -> None:
     with little_memory(256):
         status, seen = trainer(method={"batch_size": 64}, video=large, evaluation=evaluation)
     failed = failure(seen)
-    assert (status, failed.code) == (11, "out_of_memory")
+    assert (status, failed.code, failed.retryable) == (20, "host_out_of_memory", True)
     assert "batch_size" in failed.hint
 
 

@@ -25,6 +25,13 @@ def found(**method: Any) -> dict[str, Fault]:
     [
         ({"type": "grpo", "group_size": 7}, "group_size", "group_not_whole", [8, 4]),
         ({"type": "dpo", "gradient_accumulation": 1}, "group_size", "group_not_whole", []),
+        # Nobody has so many videos, but anybody may ask.
+        (
+            {"type": "grpo", "batch_size": 2**60, "gradient_accumulation": 1, "group_size": 7},
+            "group_size",
+            "group_not_whole",
+            [8, 4],
+        ),
         (
             {"type": "ddpo", "statistics_window": 8, "statistics_min": 9},
             "statistics_min",

@@ -20,7 +20,7 @@ from tests.past_runs import alive
 from tests.worker.conftest import set_short_times
 from tests.worker.stand_in_gpu import path_with_gpu
 from tests.worker.waiting import wait_until
-from worker import hardware, orphans
+from worker import duty, hardware, orphans
 from worker.duty import Duty
 from worker.workspace import remove_leftovers
 
@@ -126,9 +126,16 @@ def test_a_claim_names_the_machine(project_id: UUID) -> None:
 def small_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This machine has a GPU of 24 GiB."""
     monkeypatch.setenv("PATH", path_with_gpu(tmp_path / "bin", "NVIDIA L4", gib=24))
-    hardware.describe.cache_clear()
+    hardware.gpus.cache_clear()
     yield
-    hardware.describe.cache_clear()
+    hardware.gpus.cache_clear()
+
+
+def bells(redis_url: str, *names: str) -> list[int]:
+    """How many wait for each of these workers alone."""
+    queue.forget()
+    with redis.Redis.from_url(redis_url) as client:
+        return [client.llen(queue.own_queue(name)) for name in names]
 
 
 def test_a_worker_tells_larger_ones_of_what_it_leaves(
@@ -141,7 +148,36 @@ def test_a_worker_tells_larger_ones_of_what_it_leaves(
     alive("1 x NVIDIA H200 (141 GiB)", name="large")
     Duty().work_until_idle("")
     assert statuses(project_id, [left, taken]) == ["queued", "succeeded"]
-    queue.forget()
-    with redis.Redis.from_url(redis_url) as client:
-        told = [client.llen(queue.own_queue(name)) for name in ("middle", "large")]
-    assert told == [0, 1]
+    assert bells(redis_url, "middle", "large") == [0, 1]
+
+
+def test_it_does_not_tell_them_again_and_again(
+    project_id: UUID, small_gpu: None, redis_url: str
+) -> None:
+    (left,) = submit(project_id, 1)
+    with db.transaction() as session:
+        session.get_one(Job, left).least_gib = 80.0
+    alive("1 x NVIDIA H200 (141 GiB)", name="large")
+    worker = Duty()
+    for _ in range(5):
+        worker.work_until_idle("")
+    assert bells(redis_url, "large") == [1]
+
+
+def test_what_it_did_not_tell_at_once_it_tells_with_a_later_sign_of_life(
+    project_id: UUID, small_gpu: None, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duty, "TELL_EVERY_S", 0.5)
+    worker = Duty()
+    worker.work_until_idle("")
+    (left,) = submit(project_id, 1)
+    with db.transaction() as session:
+        session.get_one(Job, left).least_gib = 80.0
+    alive("1 x NVIDIA H200 (141 GiB)", name="large")
+    worker.work_until_idle("")
+    assert bells(redis_url, "large") == [0]
+    worker.begin()
+    try:
+        wait_until(lambda: bells(redis_url, "large") == [1], within_s=10)
+    finally:
+        worker.end()
