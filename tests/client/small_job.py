@@ -14,12 +14,12 @@ prompts:
     - {prompt: a red circle moving left, target: moving left, heldout: false}
     - {prompt: a blue square moving up, target: moving up, heldout: true}
 video: {num_frames: 4, inference_steps: 2}
-budget: {max_steps: 2}
+budget: {max_steps: %d}
 evaluation: {num_prompts: 1, seeds: [1], samples_to_keep: 1}
 """
 
 
-def written(folder: Path) -> Path:
+def written(folder: Path, *, steps: int = 2) -> Path:
     path = folder / "job.yaml"
-    path.write_text(SPEC)
+    path.write_text(SPEC % steps)
     return path

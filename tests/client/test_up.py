@@ -48,7 +48,8 @@ def _killed(data_dir: Path, part: str) -> psutil.Process:
 def test_a_stack_starts_serves_survives_and_leaves_nothing_behind(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    job_file = small_job.written(tmp_path)
+    # More steps than it can do before it is cancelled.
+    job_file = small_job.written(tmp_path, steps=5000)
     with Up(data_dir) as up:
         first = up.ready()
         assert first["data_dir"] == str(data_dir)
