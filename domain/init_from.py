@@ -14,9 +14,8 @@ from domain import adapter_registry, adapters, budgets
 from domain.errors import ArtifactExpired, NotFound, ValidationFailed
 from domain.ids import from_public, to_public
 from domain.tables import Adapter, Checkpoint, Job, Json
-from vader_core.early_stop import EarlyEnd
 from vader_core.faults import Fault, shape_faults
-from vader_core.lines import Counters, File
+from vader_core.lines import Counters, EarlyEnd, File
 from vader_core.spec import Budget, InitFrom, JobSpec
 from vader_core.strict import Strict
 from vader_core.training_hash import continuation_fields

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from vader_core.lines import EarlyEnd
 from vader_core.spec import EarlyStop, Guard, JobSpec
 from vader_core.state import Evaluated, TrainState
-
-EarlyEnd = Literal["early_stop", "guard_violated"]
 
 
 @dataclass(frozen=True)

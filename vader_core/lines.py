@@ -18,6 +18,8 @@ from vader_core.strict import Strict
 
 Verdict = Literal["improved", "no_clear_difference", "worse"]
 GuardRule = Literal["ratio", "drop"]
+EarlyEnd = Literal["early_stop", "guard_violated"]
+"""How a run ends before its budget: by a score that no longer rises, or by its guards."""
 StopReason = Literal[
     "completed_steps",
     "reward_queries",

@@ -24,7 +24,7 @@ from vader_core.state import PairScores
 from vader_core.stopping import StopFlag, Stopped
 
 End = StopReason | Literal["interrupted"]
-_EARLY = frozenset(get_args(early_stop.EarlyEnd))
+_EARLY = frozenset(get_args(lines.EarlyEnd))
 
 
 @dataclass(frozen=True)

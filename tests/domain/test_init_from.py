@@ -10,7 +10,7 @@ from domain.ids import to_public
 from domain.init_from import Resolved
 from domain.tables import Job
 from tests import lives
-from vader_core.early_stop import EarlyEnd
+from vader_core.lines import EarlyEnd
 from vader_core.spec import EarlyStop, InitFrom
 
 pytestmark = pytest.mark.usefixtures("settings")
